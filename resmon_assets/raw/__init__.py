@@ -1,0 +1,1 @@
+"""Stage raw: samples as collected."""

@@ -1,0 +1,1 @@
+"""Stage tier: exact statistics per server and time bucket."""

@@ -1,0 +1,112 @@
+"""The errors of Resmon, as one tree.
+
+Belongs here: every exception that Resmon raises on purpose. Imports nothing of ours.
+
+    ResmonError
+    ├── ConfigurationInvalid        a setting or an argument that cannot be used
+    ├── StateUnusable               a state folder of another version, owner or in use
+    ├── DatabaseError
+    │   ├── DatabaseUnreachable     no connection
+    │   ├── DatabaseTooOld          the server's version is below 15
+    │   ├── SchemaOutdated          migrations are pending
+    │   └── MigrationFailed         a file changed after it was applied, or its SQL failed
+    ├── InventoryError
+    │   ├── InventoryInvalid        a value that the inventory refuses
+    │   ├── NameTaken               an organization or server of this name exists
+    │   ├── OrganizationUnknown
+    │   ├── OrganizationNotEmpty
+    │   └── ServerUnknown
+    ├── CollectionError             one server could not be read; carries its cause
+    └── ProbeUnreadable             bytes that are not an answer of the probe
+
+A message says what was tried, on what, what happened, and what the reader can do.
+"""
+
+from typing import Literal
+
+Cause = Literal[
+    "unreachable",
+    "refused",
+    "timeout",
+    "auth_failed",
+    "host_key_changed",
+    "host_key_unknown",
+    "no_shell",
+    "unreadable",
+    "unsupported",
+]
+"""Why a server could not be read; stored in raw.server_status.cause."""
+
+
+class ResmonError(Exception):
+    """Base of all errors that Resmon raises on purpose; its text is fit for a person."""
+
+
+class ConfigurationInvalid(ResmonError):
+    """A setting or an argument cannot be used."""
+
+
+class StateUnusable(ResmonError):
+    """The state folder is of another version, of another owner, or in use by another process."""
+
+
+class DatabaseError(ResmonError):
+    """Something about PostgreSQL."""
+
+
+class DatabaseUnreachable(DatabaseError):
+    """No connection could be made."""
+
+
+class DatabaseTooOld(DatabaseError):
+    """The server's version is below the one that Resmon needs."""
+
+
+class SchemaOutdated(DatabaseError):
+    """Migrations are pending; names the command that applies them."""
+
+
+class MigrationFailed(DatabaseError):
+    """An applied file was changed, a number is missing, or the SQL of a migration failed."""
+
+
+class InventoryError(ResmonError):
+    """Something about organizations or servers."""
+
+
+class InventoryInvalid(InventoryError):
+    """A value that the inventory refuses (a name, a port, a cycle in the tree)."""
+
+
+class NameTaken(InventoryError):
+    """An organization or server of this name exists already."""
+
+
+class OrganizationUnknown(InventoryError):
+    """No organization of this name."""
+
+
+class OrganizationNotEmpty(InventoryError):
+    """The organization still has servers or children."""
+
+
+class ServerUnknown(InventoryError):
+    """No server of this name."""
+
+
+class CollectionError(ResmonError):
+    """One server could not be read.
+
+    Attributes:
+        cause: one of `Cause`.
+        step: what was being done: connect, banner, handshake, host_key, auth, shell, read.
+    """
+
+    def __init__(self, message: str, *, cause: Cause, step: str) -> None:
+        super().__init__(message)
+        self.cause: Cause = cause
+        self.step = step
+
+
+class ProbeUnreadable(ResmonError):
+    """Bytes that should be an answer of the probe are not one."""

@@ -1,0 +1,88 @@
+"""Settings: everything that Resmon takes from the environment, read and validated in one place.
+
+Belongs here: names, defaults and checks of the RESMON_* variables. Opens no file, no socket, no database.
+Nothing is read at import; callers ask `load_settings()` when they need it.
+"""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from resmon_resources.errors import ConfigurationInvalid
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+"""Folder that holds sql/, workspace.yaml and dagster.yaml beside the packages."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the environment says.
+
+    Attributes:
+        home: state folder (RESMON_HOME, default `.resmon` beside the packages), absolute.
+        postgres_dsn: URL of an external PostgreSQL (RESMON_POSTGRES_DSN); None means the embedded one.
+        dagster_dsn: URL of Dagster's own database on an external server (RESMON_DAGSTER_POSTGRES_DSN);
+            None means the data database's name with `_dagster` appended, on the same server.
+        postgres_os_user: OS user that the embedded PostgreSQL runs as when Resmon is started by root
+            (RESMON_POSTGRES_OS_USER, default `resmon`).
+        sql_path: folder of migrations, repeatable files and queries (RESMON_SQL_PATH).
+        known_hosts: OpenSSH known_hosts file (RESMON_KNOWN_HOSTS, default ~/.ssh/known_hosts).
+        shards: collector runs per hour (RESMON_COLLECT_SHARDS, default 1).
+    """
+
+    home: Path
+    postgres_dsn: str | None
+    dagster_dsn: str | None
+    postgres_os_user: str
+    sql_path: Path
+    known_hosts: Path
+    shards: int
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether Resmon starts and owns its PostgreSQL."""
+        return self.postgres_dsn is None
+
+    @property
+    def home_digest(self) -> str:
+        """Eight hex digits that tell one state folder from another in short paths."""
+        return hashlib.blake2b(os.fsencode(self.home), digest_size=4).hexdigest()
+
+
+def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings from `environment` (default: the process's own).
+
+    Raises:
+        ConfigurationInvalid: a value cannot be used; names the variable and what is allowed.
+    """
+    env = os.environ if environment is None else environment
+    dsn = env.get("RESMON_POSTGRES_DSN") or None
+    dagster_dsn = env.get("RESMON_DAGSTER_POSTGRES_DSN") or None
+    for name, value in (("RESMON_POSTGRES_DSN", dsn), ("RESMON_DAGSTER_POSTGRES_DSN", dagster_dsn)):
+        if value is not None and not value.startswith(("postgresql://", "postgres://")):
+            msg = (
+                f"{name} is not a PostgreSQL URL. Give it the form "
+                "postgresql://user:password@host:5432/database, or unset it to use the embedded server."
+            )
+            raise ConfigurationInvalid(msg)
+    home = env.get("RESMON_HOME") or str(PROJECT_ROOT / ".resmon")
+    return Settings(
+        home=Path(home).expanduser().resolve(),
+        postgres_dsn=dsn,
+        dagster_dsn=dagster_dsn,
+        postgres_os_user=env.get("RESMON_POSTGRES_OS_USER") or "resmon",
+        sql_path=Path(env.get("RESMON_SQL_PATH") or PROJECT_ROOT / "sql").expanduser().resolve(),
+        known_hosts=Path(env.get("RESMON_KNOWN_HOSTS") or "~/.ssh/known_hosts").expanduser(),
+        shards=_positive_integer(env, "RESMON_COLLECT_SHARDS", default=1, maximum=64),
+    )
+
+
+def _positive_integer(env: Mapping[str, str], name: str, *, default: int, maximum: int) -> int:
+    """Integer variable in 1..maximum."""
+    text = env.get(name) or str(default)
+    if not text.isdecimal() or not 1 <= int(text) <= maximum:
+        msg = f"{name} is {text!r}. Give it a whole number from 1 to {maximum}, or unset it."
+        raise ConfigurationInvalid(msg)
+    return int(text)
