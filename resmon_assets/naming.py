@@ -1,0 +1,23 @@
+"""Stage -> asset key, Dagster group and table: one string names all three.
+
+Belongs here: names only. Imports dagster's AssetKey and nothing of ours.
+"""
+
+from dagster import AssetKey
+
+OWNER = "team:resmon"
+"""Owner shown on every asset in the UI."""
+
+RAW_SAMPLES = AssetKey(["raw", "server_resource_metrics"])
+TIER_1MIN = AssetKey(["tier", "metrics_1min"])
+TIER_5MIN = AssetKey(["tier", "metrics_5min"])
+TIER_1HOUR = AssetKey(["tier", "metrics_1hour"])
+TIER_1DAY = AssetKey(["tier", "metrics_1day"])
+
+BATCH_POOL = "batch"
+"""Pool of all heavy assets; limited so that a backfill never delays a tick. Collectors are in no pool."""
+
+
+def table_of(key: AssetKey) -> str:
+    """Postgres table of an asset as `schema.table`; the same text names it in ops.window_state."""
+    return ".".join(key.path)
