@@ -4,10 +4,18 @@ Belongs here: what a batch writes (raw rows, latest status, ledger revision, cov
 sample was made.
 """
 
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from typing import Any, Literal
+
+import psycopg
 
 from resmon_resources.errors import Cause
+from resmon_resources.postgres import load_query
+
+Status = Literal["healthy", "warning", "critical"]
+"""State of a server that answered; `error` is for those that did not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +34,7 @@ class Sample:
         disk_total_bytes: size over the same file systems.
         network_in_bytes: received since the previous reading, `elapsed_ms` ago.
         network_out_bytes: sent since the previous reading.
-        elapsed_ms: milliseconds between the two readings; None without a previous one of the same boot.
+        elapsed_ms: milliseconds between the two readings; None without one before of the same boot.
         load_1m: load average over one minute.
         load_5m: over five minutes.
         load_15m: over fifteen minutes.
@@ -63,6 +71,7 @@ class Failure:
         attempted_at: the scheduled instant, aware UTC.
         cause: machine-readable reason.
         detail: one sentence for a person.
+        is_final: retries are used up, the server counts as `error`; False keeps its status for now.
     """
 
     server_id: int
@@ -70,3 +79,135 @@ class Failure:
     attempted_at: datetime
     cause: Cause
     detail: str
+    is_final: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Consecutive scheduled instants of one server with the same cause.
+
+    Attributes:
+        server_id: server.
+        started_at: first instant of the stretch, aware UTC.
+        ended_at: last instant of the stretch (inclusive), aware UTC.
+        cause: `ok`, a cause of failure, or `collector_down`.
+        instant_count: scheduled instants in the stretch.
+    """
+
+    server_id: int
+    started_at: datetime
+    ended_at: datetime
+    cause: str
+    instant_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """What one batch wrote.
+
+    Attributes:
+        inserted: raw rows that were new.
+        duplicates: samples whose key was there already; they change nothing.
+    """
+
+    inserted: int
+    duplicates: int
+
+
+_SAMPLE_COLUMNS = tuple(field.name for field in fields(Sample))
+
+
+def commit_batch(
+    connection: psycopg.Connection[Any],
+    *,
+    samples: Sequence[Sample],
+    failures: Sequence[Failure],
+    stretches: Sequence[Stretch],
+    status_of: Callable[[Sample], Status],
+    shard: int,
+) -> Committed:
+    """Write a batch in one transaction: raw rows, ledger revisions, latest status, coverage.
+
+    May be repeated: a sample whose key exists changes nothing and does not move the ledger; a state
+    older than the stored one is ignored; a stretch replaces the one with the same start.
+
+    Args:
+        connection: any open connection; the transaction is made and committed here.
+        samples: grain (server_id, collected_at); their day partitions must exist.
+        failures: scheduled instants without a sample.
+        stretches: coverage rows to insert or extend.
+        status_of: the rule that turns a sample into a status.
+        shard: whose ledger revision grows.
+
+    Raises:
+        psycopg.Error: the transaction was rolled back; nothing was written.
+    """
+    ordered = sorted(samples, key=lambda sample: (sample.server_id, sample.collected_at))
+    inserted = 0
+    with connection.transaction():
+        if ordered:
+            columns: dict[str, Any] = {
+                name: [getattr(sample, name) for sample in ordered] for name in _SAMPLE_COLUMNS
+            }
+            row = connection.execute(
+                load_query("raw", "insert_samples"), columns | {"shard": shard}
+            ).fetchone()
+            inserted = int(row[0]) if row else 0
+            connection.execute(load_query("raw", "upsert_status"), _status_rows(ordered, status_of))
+        if failures:
+            connection.execute(load_query("raw", "upsert_failures"), _failure_rows(failures))
+        if stretches:
+            names = ("server_id", "started_at", "ended_at", "cause", "instant_count")
+            connection.execute(
+                load_query("raw", "upsert_coverage"),
+                {name: [getattr(stretch, name) for stretch in stretches] for name in names},
+            )
+    return Committed(inserted=inserted, duplicates=len(ordered) - inserted)
+
+
+def ensure_raw_partitions(
+    connection: psycopg.Connection[Any], *, start: datetime, end: datetime
+) -> None:
+    """Make the day partitions of raw that cover [start, end)."""
+    with connection.transaction():
+        connection.execute(
+            "select ops.ensure_partitions('raw.server_resource_metrics', 'day', %s, %s)",
+            (start, end + timedelta(days=1)),
+        )
+
+
+def latest_stretches(connection: psycopg.Connection[Any], *, since: datetime) -> list[Stretch]:
+    """The newest stretch of each server that ended at or after `since`; one per server."""
+    with connection.transaction():
+        rows = connection.execute(load_query("raw", "latest_coverage"), {"since": since}).fetchall()
+    return [Stretch(*row) for row in rows]
+
+
+def _status_rows(
+    ordered: Sequence[Sample], status_of: Callable[[Sample], Status]
+) -> dict[str, Any]:
+    """Columns of the status upsert; only the newest sample of each server counts."""
+    newest = list({sample.server_id: sample for sample in ordered}.values())
+    columns: dict[str, Any] = {
+        name: [getattr(sample, name) for sample in newest] for name in _SAMPLE_COLUMNS
+    }
+    columns["status"] = [status_of(sample) for sample in newest]
+    return columns
+
+
+def _failure_rows(failures: Sequence[Failure]) -> dict[str, Any]:
+    """Columns of the failure upsert: newest failure of each server, and how many there were."""
+    newest: dict[int, Failure] = {}
+    counts: dict[int, int] = {}
+    for failure in sorted(failures, key=lambda item: item.attempted_at):
+        newest[failure.server_id] = failure
+        counts[failure.server_id] = counts.get(failure.server_id, 0) + 1
+    rows = [newest[server_id] for server_id in sorted(newest)]
+    return {
+        "server_id": [row.server_id for row in rows],
+        "attempted_at": [row.attempted_at for row in rows],
+        "cause": [row.cause for row in rows],
+        "detail": [row.detail for row in rows],
+        "is_final": [row.is_final for row in rows],
+        "failure_count": [counts[row.server_id] for row in rows],
+    }
