@@ -52,7 +52,8 @@ clean:  ## remove .venv and caches; never .resmon, which holds the data
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The project itself is installed without its dependencies and without build isolation, so that nothing that is not in
-# the lock, with its hash, is ever downloaded.
+# the lock, with its hash, is ever downloaded. pip gets --no-deps for the lock too (it is complete): pip 23 refuses to
+# match `gql[requests]` with a hashed `gql==`.
 $(READY): requirements.lock pyproject.toml
 	@set -e; \
 	uv=''; if command -v uv >/dev/null 2>&1; then uv=uv; fi; \
@@ -83,7 +84,7 @@ $(READY): requirements.lock pyproject.toml
 	    uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.lock; \
 	    uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .; \
 	else \
-	    $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock; \
+	    $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock; \
 	    $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .; \
 	fi; \
 	printf '%s\n' "$(CURDIR)" > $(READY)
