@@ -17,7 +17,9 @@ Belongs here: every exception that Resmon raises on purpose. Imports nothing of 
     │   ├── OrganizationNotEmpty
     │   └── ServerUnknown
     ├── CollectionError             one server could not be read; carries its cause
-    └── ProbeUnreadable             bytes that are not an answer of the probe
+    ├── ProbeUnreadable             bytes that are not an answer of the probe
+    ├── SampleUnusable              a stored sample holds what no probe can have measured
+    └── WindowRefused               a window cannot be computed without losing what is stored
 
 A message says what was tried, on what, what happened, and what the reader can do.
 """
@@ -110,3 +112,11 @@ class CollectionError(ResmonError):
 
 class ProbeUnreadable(ResmonError):
     """Bytes that should be an answer of the probe are not one."""
+
+
+class SampleUnusable(ResmonError):
+    """A stored sample holds a value that no probe can have measured."""
+
+
+class WindowRefused(ResmonError):
+    """A window cannot be computed without losing what is stored: its raw samples are gone."""
