@@ -1,0 +1,492 @@
+"""The collector: the loop that reads every server of a shard at its scheduled instants, for one UTC hour.
+
+Belongs here: when a server is asked, what becomes of its answer, when a batch is committed, when the loop ends.
+Connections (Fleet), storage (Storage) and the clock come in through seams; this module opens nothing.
+
+Life of an hour: the run is requested before its hour begins, opens the fleet, reads every server once at its
+last instant before the hour without storing it (CPU and network are differences), says that its fleet is open,
+and stores from the first instant of its hour on. At the end it goes on until its successor's fleet is open, at
+most `OVERTIME`. Instants of two collectors may overlap: the key of a sample makes that harmless.
+"""
+
+import heapq
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from resmon_assets.raw.coverage import OK, CoverageTracker
+from resmon_assets.raw.difference import clock_skew_seconds, sample_between, status_of
+from resmon_assets.raw.schedule import instant_at_or_before, next_instant
+from resmon_resources.collector_registry import Orders
+from resmon_resources.errors import Cause, ProbeUnreadable
+from resmon_resources.fleet import Answered, ChannelState, Event, Lost, Opened, OpenFailed, Target
+from resmon_resources.inventory import Server
+from resmon_resources.probe.reading import Reading, parse_answer
+from resmon_resources.sample_store import Committed, Failure, Sample, Stretch
+
+logger = logging.getLogger(__name__)
+
+HOUR = timedelta(hours=1)
+OVERTIME = timedelta(minutes=3)
+"""A collector goes on past its hour this long while its successor's fleet is not open."""
+LEASE_LIMIT = timedelta(minutes=10)
+"""Without its supervisor for this long a collector ends: the sensor switched off in the UI ends collection."""
+ANSWER_LIMIT = timedelta(seconds=25)
+"""An instant without an answer for this long is a failure; above the fleet's own limit of 20 s."""
+DRAIN_LIMIT = timedelta(seconds=15)
+"""How long the end waits for answers that were asked for."""
+COMMIT_ROWS = 500
+COMMIT_AFTER = timedelta(seconds=1)
+BEAT_EVERY = timedelta(seconds=5)
+INVENTORY_EVERY = timedelta(seconds=10)
+"""Changes of the inventory take effect within this time, that is within two ticks of 30 s."""
+REPORT_EVERY = timedelta(minutes=5)
+QUEUE_ROWS = 200_000
+"""Samples kept in memory while Postgres is away: ten minutes of 10,000 servers. The oldest go first."""
+LONGEST_WAIT_SECONDS = 0.25
+
+
+class Channels(Protocol):
+    """What the collector needs of resmon_resources.fleet.Fleet."""
+
+    def reconcile(self, targets: Iterable[Target]) -> None:
+        """Make the set of connections equal to `targets`."""
+
+    def request(self, server_id: int, tick: int) -> bool:
+        """Ask a server for an answer to `tick`; False without an open channel."""
+
+    def events(self, timeout_seconds: float) -> list[Event]:
+        """Wait for at least one event, at most `timeout_seconds`."""
+
+    def failure_of(self, server_id: int) -> ChannelState:
+        """State and cause of a server without an open channel."""
+
+    def settled(self) -> bool:
+        """Whether every target is open or has failed once."""
+
+    def close(self, *, timeout_seconds: float = 5) -> None:
+        """Close all connections."""
+
+
+class Storage(Protocol):
+    """What the collector needs of PostgreSQL; see resmon_resources.collector_storage."""
+
+    def servers(self) -> list[Server] | None:
+        """Active servers of the shard; None while the database is away."""
+
+    def beat(self, now: datetime) -> Orders | None:
+        """Heartbeat and orders; None while the database is away."""
+
+    def mark_fleet_open(self, now: datetime) -> bool:
+        """Say that the fleet is open; False while the database is away."""
+
+    def commit(
+        self, samples: Sequence[Sample], failures: Sequence[Failure], stretches: Sequence[Stretch]
+    ) -> Committed | None:
+        """Write one batch; None while the database is away, nothing was written then."""
+
+
+@dataclass
+class Figures:
+    """What a stretch of collecting did; one materialization event shows one of these.
+
+    Attributes:
+        started_at: start of the stretch.
+        samples: samples committed.
+        duplicates: samples that were stored already.
+        failures: scheduled instants without a sample, by cause.
+        lateness_ms: milliseconds from each scheduled instant to its answer.
+        lost: samples dropped because the queue was full while Postgres was away.
+    """
+
+    started_at: datetime
+    samples: int = 0
+    duplicates: int = 0
+    failures: Counter[str] = field(default_factory=Counter)
+    lateness_ms: list[float] = field(default_factory=list)
+    servers: set[int] = field(default_factory=set)
+    lost: int = 0
+
+    def add(self, other: "Figures") -> None:
+        """Add another stretch to this one."""
+        self.samples += other.samples
+        self.duplicates += other.duplicates
+        self.failures.update(other.failures)
+        self.lateness_ms += other.lateness_ms
+        self.servers |= other.servers
+        self.lost += other.lost
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """A server that was asked and has not answered yet."""
+
+    instant: datetime
+    asked_at: datetime
+    is_stored: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a collector ended: `reason`, `at`, and the figures of its whole life."""
+
+    reason: str
+    at: datetime
+    figures: Figures
+
+
+class Collector:
+    """One collector of one shard and hour. `run()` returns when it is over."""
+
+    def __init__(
+        self,
+        *,
+        hour: datetime,
+        fleet: Channels,
+        storage: Storage,
+        clock: Callable[[], datetime],
+        report: Callable[[Figures, datetime], None],
+        unwanted: Callable[[], str | None],
+        known_coverage: Iterable[Stretch] = (),
+    ) -> None:
+        """Prepare; nothing is opened before `run()`.
+
+        Args:
+            hour: start of the UTC hour (partition) to collect.
+            fleet: connections.
+            storage: database.
+            clock: returns the present moment, aware UTC.
+            report: called every five minutes with the figures since the last call, and once at the end.
+            unwanted: a reason to end that the database does not know (run cancelled, code server gone), or None.
+            known_coverage: newest stretch of each server as stored, so that a restart shows its gap.
+        """
+        self._hour = hour
+        self._fleet = fleet
+        self._storage = storage
+        self._clock = clock
+        self._report = report
+        self._unwanted = unwanted
+        self._coverage = CoverageTracker(known_coverage)
+        self._servers: dict[int, Server] = {}
+        self._previous: dict[int, Reading] = {}
+        self._pending: dict[tuple[int, int], _Pending] = {}
+        self._due: list[tuple[datetime, int]] = []
+        self._scheduled: dict[int, datetime] = {}
+        self._samples: list[Sample] = []
+        self._failures: list[Failure] = []
+        self._stretches: list[Stretch] = []
+        self._batch_since: datetime | None = None
+        self._is_fleet_open = False
+        self._is_successor_open = False
+        started = clock()
+        self._next_beat = started
+        self._next_inventory = started
+        self._next_report = started + REPORT_EVERY
+        self._next_expiry = started
+        self._figures = Figures(started_at=started)
+        self._total = Figures(started_at=started)
+
+    def run(self) -> Ended:
+        """Collect until the hour is over and handed on, or the collector is unwanted.
+
+        Whatever ends it, an interruption of the run included, answers that arrived are committed and
+        connections are closed.
+        """
+        reason = "interrupted"
+        try:
+            while True:
+                now = self._clock()
+                ended = self._step(now)
+                if ended is not None:
+                    reason = ended
+                    break
+            self._drain()
+        finally:
+            at = self._clock()
+            self._finish(at)
+        return Ended(reason=reason, at=at, figures=self._total)
+
+    def _step(self, now: datetime) -> str | None:
+        """One turn of the loop; the reason to end, or None."""
+        if now >= self._next_inventory:
+            self._reload(now)
+        if now >= self._next_beat:
+            ended = self._beat(now)
+            if ended is not None:
+                return ended
+        if now >= self._hour + HOUR + OVERTIME or (
+            now >= self._hour + HOUR and self._is_successor_open
+        ):
+            return "hour over"
+        self._ask_due(now)
+        for event in self._fleet.events(self._wait_seconds(now)):
+            self._handle(event)
+        self._keep_up(self._clock())
+        return None
+
+    def _keep_up(self, now: datetime) -> None:
+        """What is done when its time has come: expiry, fleet open, commit, report."""
+        if now >= self._next_expiry:
+            self._expire(now)
+            self._next_expiry = now + timedelta(seconds=1)
+        if not self._is_fleet_open and self._fleet.settled():
+            self._is_fleet_open = self._storage.mark_fleet_open(now)
+            if self._is_fleet_open:
+                logger.info("fleet open: %d servers", len(self._servers))
+        if self._batch_since is not None and (
+            len(self._samples) >= COMMIT_ROWS or now - self._batch_since >= COMMIT_AFTER
+        ):
+            self._commit(now)
+        if now >= self._next_report:
+            self._flush_report(now)
+
+    def _wait_seconds(self, now: datetime) -> float:
+        """Until the next instant, but never long enough to miss a heartbeat or a commit."""
+        if not self._due:
+            return LONGEST_WAIT_SECONDS
+        return min(max((self._due[0][0] - now).total_seconds(), 0.0), LONGEST_WAIT_SECONDS)
+
+    # Inventory and orders
+
+    def _reload(self, now: datetime) -> None:
+        """Take over changes of the inventory."""
+        self._next_inventory = now + INVENTORY_EVERY
+        servers = self._storage.servers()
+        if servers is None:
+            return
+        before = self._servers
+        self._servers = {server.server_id: server for server in servers}
+        if before == self._servers:
+            return
+        self._fleet.reconcile(target_of(server) for server in servers)
+        for server in servers:
+            known = before.get(server.server_id)
+            if known is None or known.interval_seconds != server.interval_seconds:
+                self._schedule(server, after=max(now, self._hour - _interval(server)))
+        for server_id in before.keys() - self._servers.keys():
+            self._scheduled.pop(server_id, None)
+            self._previous.pop(server_id, None)
+        logger.info("inventory: %d active servers (%d before)", len(self._servers), len(before))
+
+    def _schedule(self, server: Server, *, after: datetime) -> None:
+        """Queue the server's next instant after `after`."""
+        instant = next_instant(after, server.server_id, interval_seconds=server.interval_seconds)
+        self._scheduled[server.server_id] = instant
+        heapq.heappush(self._due, (instant, server.server_id))
+
+    def _beat(self, now: datetime) -> str | None:
+        """Heartbeat; the reason to end, or None."""
+        self._next_beat = now + BEAT_EVERY
+        unwanted = self._unwanted()
+        if unwanted is not None:
+            return unwanted
+        orders = self._storage.beat(now)
+        if orders is None:
+            return None
+        self._is_successor_open = orders.is_successor_open
+        if orders.is_stop_requested:
+            return "stop requested"
+        if now - orders.lease_renewed_at > LEASE_LIMIT:
+            return "lease expired: the sensor collect_raw_sensor has not renewed it for 10 minutes"
+        return None
+
+    # Asking and answers
+
+    def _ask_due(self, now: datetime) -> None:
+        """Ask every server whose instant has come."""
+        while self._due and self._due[0][0] <= now:
+            instant, server_id = heapq.heappop(self._due)
+            server = self._servers.get(server_id)
+            if server is None or self._scheduled.get(server_id) != instant:
+                continue  # removed, or rescheduled with another interval
+            self._schedule(server, after=max(instant, now - _interval(server)))
+            is_stored = instant >= self._hour
+            tick = int(instant.timestamp()) // server.interval_seconds
+            if self._fleet.request(server_id, tick):
+                self._pending[server_id, tick] = _Pending(instant, now, is_stored)
+            elif is_stored:
+                state = self._fleet.failure_of(server_id)
+                self._fail(server, instant, state.cause, state.detail, is_final=state.is_final)
+
+    def _handle(self, event: Event) -> None:
+        """Turn one event of the fleet into a sample, a failure or a log line."""
+        if isinstance(event, Answered):
+            self._answer(event)
+        elif isinstance(event, Opened):
+            logger.debug("server %s open after %.2f s", self._name(event.server_id), event.seconds)
+        elif isinstance(event, OpenFailed):
+            if event.is_final:
+                logger.warning(
+                    "server %s: %s at %s: %s",
+                    self._name(event.server_id),
+                    event.cause,
+                    event.step,
+                    event.detail,
+                )
+        elif isinstance(event, Lost):
+            logger.warning(
+                "server %s: connection lost (%s): %s",
+                self._name(event.server_id),
+                event.cause,
+                event.detail,
+            )
+            for key in [key for key in self._pending if key[0] == event.server_id]:
+                pending = self._pending.pop(key)
+                self._fail_pending(key[0], pending, event.cause, event.detail)
+
+    def _answer(self, event: Answered) -> None:
+        """A server answered: make a sample of it, or a failure when it cannot be read."""
+        pending = self._pending.pop((event.server_id, event.tick), None)
+        server = self._servers.get(event.server_id)
+        if server is None:
+            return
+        try:
+            reading = parse_answer(event.answer)
+        except ProbeUnreadable as error:
+            if pending is not None:
+                cause: Cause = "unsupported" if event.answer.unsupported else "unreadable"
+                self._fail_pending(event.server_id, pending, cause, str(error))
+            return
+        previous = self._previous.get(event.server_id)
+        self._previous[event.server_id] = reading
+        if pending is None or not pending.is_stored:
+            return
+        self._samples.append(
+            sample_between(
+                previous,
+                reading,
+                server_id=server.server_id,
+                organization_id=server.organization_id,
+                collected_at=pending.instant,
+                clock_skew_seconds=clock_skew_seconds(reading, event.received_at),
+            )
+        )
+        self._figures.lateness_ms.append(
+            (event.received_at - pending.instant.timestamp()) * 1000.0
+        )
+        self._note(server, pending.instant, OK)
+
+    def _fail_pending(self, server_id: int, pending: _Pending, cause: Cause, detail: str) -> None:
+        """An instant that was asked for came to nothing."""
+        server = self._servers.get(server_id)
+        if server is not None and pending.is_stored:
+            self._fail(server, pending.instant, cause, detail, is_final=False)
+
+    def _fail(
+        self, server: Server, instant: datetime, cause: Cause, detail: str, *, is_final: bool
+    ) -> None:
+        """Record a scheduled instant without a sample."""
+        self._failures.append(
+            Failure(server.server_id, server.organization_id, instant, cause, detail, is_final)
+        )
+        self._figures.failures[cause] += 1
+        self._note(server, instant, cause)
+
+    def _note(self, server: Server, instant: datetime, cause: str) -> None:
+        """Coverage and figures of one instant; starts the clock of the batch."""
+        self._figures.servers.add(server.server_id)
+        self._coverage.record(
+            server.server_id,
+            instant,
+            cause=cause,
+            interval=_interval(server),
+            active_since=server.changed_at,
+        )
+        if self._batch_since is None:
+            self._batch_since = self._clock()
+
+    def _expire(self, now: datetime) -> None:
+        """Instants that were asked for too long ago become failures."""
+        late = [
+            key for key, pending in self._pending.items() if now - pending.asked_at > ANSWER_LIMIT
+        ]
+        for key in late:
+            detail = f"no answer within {ANSWER_LIMIT.seconds} s; the connection is still open"
+            self._fail_pending(key[0], self._pending.pop(key), "timeout", detail)
+
+    def _name(self, server_id: int) -> str:
+        """Name, host and organization of a server for the log."""
+        server = self._servers.get(server_id)
+        if server is None:
+            return f"#{server_id} (removed)"
+        return f"{server.name} ({server.host}:{server.port}, {server.organization_name})"
+
+    # Storing and ending
+
+    def _commit(self, now: datetime) -> None:
+        """Write what has come; keep it when the database is away."""
+        stretches = [*self._stretches, *self._coverage.drain_closed()]
+        committed = self._storage.commit(self._samples, self._failures, stretches)
+        self._batch_since = None
+        if committed is None:
+            self._stretches = stretches
+            self._batch_since = now
+            self._drop_oldest()
+            return
+        self._figures.samples += committed.inserted
+        self._figures.duplicates += committed.duplicates
+        self._samples, self._failures, self._stretches = [], [], []
+
+    def _drop_oldest(self) -> None:
+        """Bound the queue; what is dropped is counted and shown."""
+        excess = len(self._samples) - QUEUE_ROWS
+        if excess > 0:
+            del self._samples[:excess]
+            self._figures.lost += excess
+            logger.error("database away and queue full: %d oldest samples dropped", excess)
+        del self._failures[:-QUEUE_ROWS]
+        del self._stretches[:-QUEUE_ROWS]
+
+    def _flush_report(self, now: datetime) -> None:
+        """Store open stretches, hand the figures out and start new ones."""
+        self._stretches += self._coverage.drain_open()
+        self._commit(now)
+        self._next_report = now + REPORT_EVERY
+        figures, self._figures = self._figures, Figures(started_at=now)
+        self._total.add(figures)
+        self._report(figures, now)
+
+    def _drain(self) -> None:
+        """Wait for the answers that were asked for."""
+        deadline = self._clock() + DRAIN_LIMIT
+        while self._pending and self._clock() < deadline:
+            for event in self._fleet.events(LONGEST_WAIT_SECONDS):
+                self._handle(event)
+
+    def _finish(self, now: datetime) -> None:
+        """Commit, report, close; in every case."""
+        try:
+            self._flush_report(now)
+        finally:
+            self._fleet.close()
+
+
+def target_of(server: Server) -> Target:
+    """What a connection to a server depends on; another target means another connection."""
+    return Target(
+        server_id=server.server_id,
+        name=server.name,
+        transport=server.transport,
+        host=server.host,
+        port=server.port,
+        user_name=server.user_name,
+        identity_file=server.identity_file,
+    )
+
+
+def latest_instant(server: Server, now: datetime) -> datetime:
+    """The server's scheduled instant at or before `now`, aware UTC."""
+    return instant_at_or_before(
+        now.astimezone(UTC), server.server_id, interval_seconds=server.interval_seconds
+    )
+
+
+def _interval(server: Server) -> timedelta:
+    """Time between two scheduled instants."""
+    return timedelta(seconds=server.interval_seconds)
+
+
+__all__ = ["Collector", "Ended", "Figures", "latest_instant", "status_of", "target_of"]

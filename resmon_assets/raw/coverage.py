@@ -1,0 +1,97 @@
+"""Coverage: scheduled instants folded into stretches of equal cause.
+
+Belongs here: the folding, in memory, one server at a time. No database, no clock.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from resmon_resources.sample_store import Stretch
+
+COLLECTOR_DOWN = "collector_down"
+"""Cause of instants at which no collector ran."""
+
+OK = "ok"
+
+
+class CoverageTracker:
+    """Open stretch of each server; closed and grown ones are handed out to be stored.
+
+    A stretch is stored when it ends and whenever `drain_open` asks, so that an unchanging fleet costs one
+    write per server and drain, not one per sample.
+    """
+
+    def __init__(self, known: Iterable[Stretch] = ()) -> None:
+        self._open: dict[int, Stretch] = {stretch.server_id: stretch for stretch in known}
+        self._changed: set[int] = set()
+        self._closed: list[Stretch] = []
+
+    def record(
+        self,
+        server_id: int,
+        instant: datetime,
+        *,
+        cause: str,
+        interval: timedelta,
+        active_since: datetime,
+    ) -> None:
+        """Count one scheduled instant of a server.
+
+        An instant that is not after the stretch's end is ignored (overlapping collectors). Instants skipped
+        since then, as far as the server was active, become a stretch `collector_down`.
+
+        Args:
+            server_id: server.
+            instant: its scheduled instant, aware UTC.
+            cause: `ok` or the cause of the failure.
+            interval: time between two scheduled instants.
+            active_since: start of the server's present state in the inventory; no gap is reported before it.
+        """
+        stretch = self._open.get(server_id)
+        if stretch is not None and instant <= stretch.ended_at:
+            return
+        if stretch is not None:
+            gap = self._gap(stretch, instant, interval=interval, active_since=active_since)
+            if gap is not None:
+                self._close(stretch)
+                self._closed.append(gap)
+                stretch = None
+            elif stretch.cause != cause or instant - stretch.ended_at > interval:
+                self._close(stretch)
+                stretch = None
+        if stretch is None:
+            stretch = Stretch(server_id, instant, instant, cause, 0)
+        self._open[server_id] = Stretch(
+            server_id, stretch.started_at, instant, cause, stretch.instant_count + 1
+        )
+        self._changed.add(server_id)
+
+    def drain_closed(self) -> list[Stretch]:
+        """Stretches that ended since the last call."""
+        closed, self._closed = self._closed, []
+        return closed
+
+    def drain_open(self) -> list[Stretch]:
+        """Stretches that grew since the last call and go on."""
+        grown = [self._open[server_id] for server_id in sorted(self._changed)]
+        self._changed.clear()
+        return grown
+
+    def _close(self, stretch: Stretch) -> None:
+        """Hand out a stretch that ended, unless it was handed out as it is."""
+        if stretch.server_id in self._changed:
+            self._closed.append(stretch)
+            self._changed.discard(stretch.server_id)
+
+    @staticmethod
+    def _gap(
+        stretch: Stretch, instant: datetime, *, interval: timedelta, active_since: datetime
+    ) -> Stretch | None:
+        """The instants between a stretch and the next recorded instant, as far as the server was active."""
+        missed = (instant - stretch.ended_at) // interval - 1
+        if active_since > stretch.ended_at:
+            missed = min(missed, (instant - active_since) // interval)
+        if missed <= 0:
+            return None
+        first = instant - missed * interval
+        return Stretch(stretch.server_id, first, instant - interval, COLLECTOR_DOWN, missed)
