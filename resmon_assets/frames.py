@@ -1,0 +1,97 @@
+"""Columns of the raw and tier tables as polars sees them, with units: the one place that names them in Python.
+
+Belongs here: names, dtypes and units in the order of the tables (a test compares them with the database), and
+the names of metrics and statistics. Computes nothing. Imports polars only.
+"""
+
+from dataclasses import dataclass
+from itertools import product
+
+import polars as pl
+
+INSTANT = pl.Datetime("us", "UTC")
+"""How every instant is held: microseconds, aware UTC, as timestamptz."""
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table.
+
+    Attributes:
+        name: as in the database.
+        dtype: polars type that holds every value of the database's type exactly.
+        unit: what one step of the number means; empty for identifiers.
+    """
+
+    name: str
+    dtype: pl.DataType
+    unit: str = ""
+
+
+METRICS = {
+    "cpu_pct": "percent",
+    "memory_used_bytes": "bytes",
+    "disk_used_bytes": "bytes",
+    "network_in_bytes_per_second": "bytes per second",
+    "network_out_bytes_per_second": "bytes per second",
+}
+"""Quantities that the tiers hold statistics of, and their units."""
+
+PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
+STATISTICS = ("avg", "min", "max", *PERCENTILES)
+
+KEY = ("server_id", "bucket_start", "organization_id")
+"""Primary key of every tier table, in its order."""
+
+RAW_SAMPLES = (
+    Column("collected_at", INSTANT),
+    Column("memory_used_bytes", pl.Int64(), "bytes"),
+    Column("memory_total_bytes", pl.Int64(), "bytes"),
+    Column("disk_used_bytes", pl.Int64(), "bytes"),
+    Column("disk_total_bytes", pl.Int64(), "bytes"),
+    Column("network_in_bytes", pl.Int64(), "bytes since the previous reading"),
+    Column("network_out_bytes", pl.Int64(), "bytes since the previous reading"),
+    Column("server_id", pl.Int32()),
+    Column("organization_id", pl.Int32()),
+    Column("elapsed_ms", pl.Int32(), "milliseconds since the previous reading"),
+    Column("uptime_seconds", pl.Int32(), "seconds"),
+    Column("cpu_pct", pl.Float32(), "percent"),
+    Column("load_1m", pl.Float32(), "runnable tasks"),
+    Column("load_5m", pl.Float32(), "runnable tasks"),
+    Column("load_15m", pl.Float32(), "runnable tasks"),
+    Column("clock_skew_seconds", pl.Float32(), "seconds"),
+    Column("cpu_count", pl.Int16(), "cores"),
+)
+"""raw.server_resource_metrics."""
+
+TIER_INPUT = (
+    "server_id",
+    "organization_id",
+    "collected_at",
+    "cpu_pct",
+    "memory_used_bytes",
+    "disk_used_bytes",
+    "network_in_bytes",
+    "network_out_bytes",
+    "elapsed_ms",
+)
+"""Columns of raw that the tiers are computed from."""
+
+TIER_ROWS = (
+    Column("bucket_start", INSTANT),
+    Column("server_id", pl.Int32()),
+    Column("organization_id", pl.Int32()),
+    Column("sample_count", pl.Int32(), "samples"),
+    Column("expected_count", pl.Int32(), "samples"),
+    *(
+        Column(f"{metric}_{statistic}", pl.Float32(), unit)
+        for (metric, unit), statistic in product(METRICS.items(), STATISTICS)
+    ),
+)
+"""tier.metrics_1min, _5min, _1hour and _1day."""
+
+
+def schema_of(columns: tuple[Column, ...], *, only: tuple[str, ...] | None = None) -> pl.Schema:
+    """Polars schema of `columns`, or of those named in `only`, in that order."""
+    dtypes = {column.name: column.dtype for column in columns}
+    return pl.Schema(dtypes if only is None else {name: dtypes[name] for name in only})
