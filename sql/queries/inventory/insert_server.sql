@@ -1,0 +1,30 @@
+-- Adds a server; returns its id, and no row when a server of this name exists that is not removed.
+-- Plan: one index probe on the unique name.
+insert into inventory.servers (
+    organization_id,
+    name,
+    transport,
+    host,
+    port,
+    user_name,
+    identity_file,
+    tags,
+    interval_seconds,
+    created_at,
+    changed_at
+)
+values (
+    %(organization_id)s,
+    %(name)s,
+    %(transport)s,
+    %(host)s,
+    %(port)s,
+    %(user_name)s,
+    %(identity_file)s,
+    %(tags)s,
+    %(interval_seconds)s,
+    %(now)s,
+    %(now)s
+)
+on conflict (name) where state <> 'deleted' do nothing
+returning server_id;

@@ -1,0 +1,34 @@
+-- Sets what is given of a server (a null leaves it), when something really changes; changed_at only grows.
+-- Plan: primary key.
+update inventory.servers
+set
+    state = coalesce(%(state)s::text, state),
+    organization_id = coalesce(%(organization_id)s::integer, organization_id),
+    host = coalesce(%(host)s::text, host),
+    port = coalesce(%(port)s::integer, port),
+    user_name = coalesce(%(user_name)s::text, user_name),
+    identity_file = coalesce(%(identity_file)s::text, identity_file),
+    tags = coalesce(%(tags)s::text[], tags),
+    interval_seconds = coalesce(%(interval_seconds)s::smallint, interval_seconds),
+    changed_at = greatest(%(now)s, changed_at + interval '1 microsecond')
+where server_id = %(server_id)s
+    and state <> 'deleted'
+    and (
+        state,
+        organization_id,
+        host,
+        port,
+        user_name,
+        identity_file,
+        tags,
+        interval_seconds
+    ) is distinct from (
+        coalesce(%(state)s::text, state),
+        coalesce(%(organization_id)s::integer, organization_id),
+        coalesce(%(host)s::text, host),
+        coalesce(%(port)s::integer, port),
+        coalesce(%(user_name)s::text, user_name),
+        coalesce(%(identity_file)s::text, identity_file),
+        coalesce(%(tags)s::text[], tags),
+        coalesce(%(interval_seconds)s::smallint, interval_seconds)
+    );
