@@ -18,7 +18,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from resmon_assets.raw.coverage import OK, CoverageTracker
-from resmon_assets.raw.difference import clock_skew_seconds, sample_between, status_of
+from resmon_assets.raw.difference import clock_skew_seconds, sample_between
 from resmon_assets.raw.schedule import instant_at_or_before, next_instant
 from resmon_resources.collector_registry import Orders
 from resmon_resources.errors import Cause, ProbeUnreadable
@@ -74,7 +74,7 @@ class Channels(Protocol):
 class Storage(Protocol):
     """What the collector needs of PostgreSQL; see resmon_resources.collector_storage."""
 
-    def servers(self) -> list[Server] | None:
+    def servers(self, now: datetime) -> list[Server] | None:
         """Active servers of the shard; None while the database is away."""
 
     def beat(self, now: datetime) -> Orders | None:
@@ -84,7 +84,12 @@ class Storage(Protocol):
         """Say that the fleet is open; False while the database is away."""
 
     def commit(
-        self, samples: Sequence[Sample], failures: Sequence[Failure], stretches: Sequence[Stretch]
+        self,
+        samples: Sequence[Sample],
+        failures: Sequence[Failure],
+        stretches: Sequence[Stretch],
+        *,
+        now: datetime,
     ) -> Committed | None:
         """Write one batch; None while the database is away, nothing was written then."""
 
@@ -254,7 +259,7 @@ class Collector:
     def _reload(self, now: datetime) -> None:
         """Take over changes of the inventory."""
         self._next_inventory = now + INVENTORY_EVERY
-        servers = self._storage.servers()
+        servers = self._storage.servers(now)
         if servers is None:
             return
         before = self._servers
@@ -309,7 +314,8 @@ class Collector:
                 self._pending[server_id, tick] = _Pending(instant, now, is_stored)
             elif is_stored:
                 state = self._fleet.failure_of(server_id)
-                self._fail(server, instant, state.cause, state.detail, is_final=state.is_final)
+                if state.cause is not None:  # None: opening for the first time
+                    self._fail(server, instant, state.cause, state.detail, is_final=state.is_final)
 
     def _handle(self, event: Event) -> None:
         """Turn one event of the fleet into a sample, a failure or a log line."""
@@ -348,7 +354,9 @@ class Collector:
         except ProbeUnreadable as error:
             if pending is not None:
                 cause: Cause = "unsupported" if event.answer.unsupported else "unreadable"
-                self._fail_pending(event.server_id, pending, cause, str(error))
+                self._fail_pending(
+                    event.server_id, pending, cause, str(error), is_final=True
+                )
             return
         previous = self._previous.get(event.server_id)
         self._previous[event.server_id] = reading
@@ -369,11 +377,19 @@ class Collector:
         )
         self._note(server, pending.instant, OK)
 
-    def _fail_pending(self, server_id: int, pending: _Pending, cause: Cause, detail: str) -> None:
+    def _fail_pending(
+        self,
+        server_id: int,
+        pending: _Pending,
+        cause: Cause,
+        detail: str,
+        *,
+        is_final: bool = False,
+    ) -> None:
         """An instant that was asked for came to nothing."""
         server = self._servers.get(server_id)
         if server is not None and pending.is_stored:
-            self._fail(server, pending.instant, cause, detail, is_final=False)
+            self._fail(server, pending.instant, cause, detail, is_final=is_final)
 
     def _fail(
         self, server: Server, instant: datetime, cause: Cause, detail: str, *, is_final: bool
@@ -419,7 +435,7 @@ class Collector:
     def _commit(self, now: datetime) -> None:
         """Write what has come; keep it when the database is away."""
         stretches = [*self._stretches, *self._coverage.drain_closed()]
-        committed = self._storage.commit(self._samples, self._failures, stretches)
+        committed = self._storage.commit(self._samples, self._failures, stretches, now=now)
         self._batch_since = None
         if committed is None:
             self._stretches = stretches
@@ -489,4 +505,3 @@ def _interval(server: Server) -> timedelta:
     return timedelta(seconds=server.interval_seconds)
 
 
-__all__ = ["Collector", "Ended", "Figures", "latest_instant", "status_of", "target_of"]

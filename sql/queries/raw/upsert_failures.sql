@@ -1,5 +1,6 @@
 -- Marks servers that could not be read; their last values stay. A failure that is not final keeps the status.
--- A server that never answered has no row before its first final failure. Plan: one primary key probe a row.
+-- Three failures in a row make it `error` all the same (a server that answers and breaks in turn). A server that
+-- never answered has no row before its first final failure. Plan: one primary key probe a row.
 with batch as (
     select * from unnest(
         %(server_id)s::integer[],
@@ -27,6 +28,10 @@ opened as (
     where stored.last_attempt_at < excluded.last_attempt_at
 )
 update raw.server_status as stored set
+    status = case
+        when stored.consecutive_failures + batch.failure_count >= 3 then 'error'
+        else stored.status
+    end,
     cause = batch.cause,
     cause_detail = batch.detail,
     consecutive_failures = stored.consecutive_failures + batch.failure_count,

@@ -1,0 +1,279 @@
+"""The timetable: jobs, schedules and sensors, all on by default.
+
+Belongs here: when things run and what is requested. What they do is in the stages. Decisions are pure
+functions (raw/supervision.py, `hours_to_refresh`); this module gathers facts and carries decisions out.
+"""
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+
+from dagster import (
+    AssetSelection,
+    DagsterInstance,
+    DagsterRunStatus,
+    DefaultScheduleStatus,
+    DefaultSensorStatus,
+    RunRequest,
+    RunsFilter,
+    ScheduleEvaluationContext,
+    SensorEvaluationContext,
+    SensorResult,
+    SkipReason,
+    define_asset_job,
+    in_process_executor,
+    schedule,
+    sensor,
+)
+
+from resmon_assets.naming import (
+    RAW_SAMPLES,
+    TIER_1DAY,
+    TIER_1HOUR,
+    TIER_1MIN,
+    TIER_5MIN,
+    table_of,
+)
+from resmon_assets.partitions import FIRST_DAY, HOUR_FORMAT, hour_key
+from resmon_assets.raw.supervision import HOUR, Action, RunFact, supervise, wanted_hours
+from resmon_resources import collector_registry, window_ledger
+from resmon_resources.postgres import PostgresResource
+from resmon_resources.settings import load_settings
+
+SHARD_TAG = "resmon/shard"
+PARTITION_TAG = "dagster/partition"
+RANGE_START_TAG = "dagster/asset_partition_range_start"
+RANGE_END_TAG = "dagster/asset_partition_range_end"
+
+SUPERVISE_EVERY_SECONDS = 15
+"""A dead collector is noticed within this time; a tick costs about 0.07 CPU-s (measured at 30 s)."""
+
+REFRESH_LOOKBACK = timedelta(days=7)
+"""Hours whose revision changed are looked for this far back: as long as raw is kept."""
+REFRESH_HOURS = 24
+"""At most so many contiguous hours in one five-minute run; the rest follows in the next."""
+
+LIVE_STATUSES = [
+    DagsterRunStatus.QUEUED,
+    DagsterRunStatus.NOT_STARTED,
+    DagsterRunStatus.STARTING,
+    DagsterRunStatus.STARTED,
+    DagsterRunStatus.CANCELING,
+]
+
+collect_raw_job = define_asset_job(
+    "collect_raw_job",
+    selection=AssetSelection.assets(RAW_SAMPLES),
+    description="One collector for one UTC hour and shard; requested by collect_raw_sensor, which is its only supervisor.",
+    executor_def=in_process_executor,
+    tags={
+        "dagster/priority": "100",
+        "dagster/max_retries": "0",
+        # The hour, the request 180 s ahead, 3 minutes of overtime, and a margin: ghosts end by then.
+        "dagster/max_runtime": str(3600 + 180 + 180 + 120),
+    },
+)
+
+refresh_metrics_job = define_asset_job(
+    "refresh_metrics_job",
+    selection=AssetSelection.assets(TIER_1MIN, TIER_5MIN),
+    description="The fine tiers of every hour whose samples changed.",
+    executor_def=in_process_executor,
+    tags={"dagster/priority": "10"},
+)
+
+metrics_1hour_job = define_asset_job(
+    "metrics_1hour_job",
+    selection=AssetSelection.assets(TIER_1HOUR),
+    description="The hourly tier of closed hours.",
+    executor_def=in_process_executor,
+    tags={"dagster/priority": "5"},
+)
+
+metrics_1day_job = define_asset_job(
+    "metrics_1day_job",
+    selection=AssetSelection.assets(TIER_1DAY),
+    description="The daily tier of closed UTC days.",
+    executor_def=in_process_executor,
+    tags={"dagster/priority": "5"},
+)
+
+
+@sensor(
+    name="collect_raw_sensor",
+    job=collect_raw_job,
+    default_status=DefaultSensorStatus.RUNNING,
+    minimum_interval_seconds=SUPERVISE_EVERY_SECONDS,
+    description="Keeps exactly one live collector per shard and hour. Turn it off to end collection.",
+)
+def collect_raw_sensor(
+    context: SensorEvaluationContext, postgres: PostgresResource
+) -> SensorResult | SkipReason:
+    """Look at locks, heartbeats and runs; request, renew, stop or fence."""
+    now = datetime.now(UTC)
+    shards = load_settings().shards
+    with postgres.connect(autocommit=True) as connection:
+        actions = supervise(
+            now=now,
+            shards=shards,
+            collectors=collector_registry.collectors_of(connection, hours=wanted_hours(now)),
+            runs=runs_of_collectors(context.instance),
+        )
+        for action in actions:
+            if action.kind == "renew":
+                collector_registry.renew_lease(
+                    connection, shard=action.shard, hour=action.hour, now=now
+                )
+            elif action.kind == "stop":
+                context.log.warning(action.reason)
+                collector_registry.request_stop(
+                    connection, shard=action.shard, hour=action.hour, now=now
+                )
+            elif action.kind == "fence":
+                context.log.warning(action.reason)
+                collector_registry.fence(connection, shard=action.shard, hour=action.hour)
+    _fail_ghosts(context.instance, actions)
+    requests = [_collector_request(action) for action in actions if action.kind == "request"]
+    if not requests:
+        alive = sum(action.kind == "renew" for action in actions)
+        return SkipReason(f"{alive} of {shards} collectors alive, none to request")
+    return SensorResult(run_requests=requests)
+
+
+def runs_of_collectors(instance: DagsterInstance) -> list[RunFact]:
+    """Runs that have not ended and materialize raw, started by the sensor or by hand."""
+    facts = []
+    for record in instance.get_run_records(RunsFilter(statuses=LIVE_STATUSES)):
+        run = record.dagster_run
+        selection = run.asset_selection or set()
+        if run.job_name != collect_raw_job.name and RAW_SAMPLES not in selection:
+            continue
+        partition = run.tags.get(PARTITION_TAG) or run.tags.get(RANGE_END_TAG)
+        if partition is None:
+            continue
+        is_started = run.status in (DagsterRunStatus.STARTED, DagsterRunStatus.CANCELING)
+        if is_started and record.start_time is not None:
+            since = datetime.fromtimestamp(record.start_time, UTC)
+        else:
+            since = record.create_timestamp.astimezone(UTC)
+        shard = run.tags.get(SHARD_TAG)
+        facts.append(
+            RunFact(
+                run_id=run.run_id,
+                shard=int(shard) if shard is not None and shard.isdecimal() else None,
+                hour=datetime.strptime(partition, HOUR_FORMAT).replace(tzinfo=UTC),
+                phase="started" if is_started else "waiting",
+                since=since,
+            )
+        )
+    return facts
+
+
+def _fail_ghosts(instance: DagsterInstance, actions: Sequence[Action]) -> None:
+    """Report runs as failed whose process is gone; Dagster's default launcher never notices."""
+    for action in actions:
+        run = instance.get_run_by_id(action.run_id) if action.run_id is not None else None
+        if action.kind == "fail_run" and run is not None and not run.is_finished:
+            instance.report_run_failed(run, f"Collector is not alive: {action.reason}.")
+
+
+def _collector_request(action: Action) -> RunRequest:
+    """A run for one shard and hour. No run key: it would forbid the restart of the same hour."""
+    return RunRequest(
+        partition_key=hour_key(action.hour),
+        run_config={
+            "ops": {"raw__server_resource_metrics": {"config": {"shard": action.shard}}}
+        },
+        tags={SHARD_TAG: str(action.shard)},
+    )
+
+
+def contiguous_ranges(hours: Sequence[datetime], *, limit: int) -> Iterator[tuple[datetime, datetime]]:
+    """Fold hours into ranges (first, last) of contiguous ones, oldest first, at most `limit` hours each.
+
+    Args:
+        hours: starts of UTC hours, in any order, no duplicates.
+        limit: longest range.
+    """
+    first: datetime | None = None
+    last = datetime.min.replace(tzinfo=UTC)
+    for hour in sorted(hours):
+        if first is not None and hour == last + HOUR and (hour - first) < limit * HOUR:
+            last = hour
+            continue
+        if first is not None:
+            yield first, last
+        first = last = hour
+    if first is not None:
+        yield first, last
+
+
+def range_request(
+    first: datetime, last: datetime, *, run_key: str | None = None
+) -> RunRequest:
+    """One run for the hours first..last (inclusive); a range goes by tags, as backfills do it."""
+    if first == last:
+        return RunRequest(run_key=run_key, partition_key=hour_key(first))
+    return RunRequest(
+        run_key=run_key,
+        tags={RANGE_START_TAG: hour_key(first), RANGE_END_TAG: hour_key(last)},
+    )
+
+
+@schedule(
+    name="refresh_metrics_schedule",
+    job=refresh_metrics_job,
+    cron_schedule="1-59/5 * * * *",
+    execution_timezone="UTC",
+    default_status=DefaultScheduleStatus.RUNNING,
+    description="Refreshes the 1min and 5min tiers of every hour whose samples changed, in one run.",
+)
+def refresh_metrics_schedule(
+    context: ScheduleEvaluationContext, postgres: PostgresResource
+) -> RunRequest | SkipReason:
+    """The newest contiguous stretch of stale hours, so that what people look at is fresh first."""
+    now = context.scheduled_execution_time.astimezone(UTC)
+    closed_until = now.replace(minute=now.minute // 5 * 5, second=0, microsecond=0)
+    hour = now.replace(minute=0, second=0, microsecond=0)
+    start = max(FIRST_DAY, hour - REFRESH_LOOKBACK)
+    stale: set[datetime] = set()
+    with postgres.connect() as connection:
+        for key in (TIER_1MIN, TIER_5MIN):
+            stale |= set(
+                window_ledger.stale_hours(
+                    connection, table_of(key), start, hour + HOUR, closed_until
+                )
+            )
+    ranges = list(contiguous_ranges(sorted(stale), limit=REFRESH_HOURS))
+    if not ranges:
+        return SkipReason("every hour is computed from its newest samples")
+    first, last = ranges[-1]
+    return range_request(first, last, run_key=now.isoformat())
+
+
+@schedule(
+    name="metrics_1hour_schedule",
+    job=metrics_1hour_job,
+    cron_schedule="2 * * * *",
+    execution_timezone="UTC",
+    default_status=DefaultScheduleStatus.RUNNING,
+    description="Computes the hourly tier of the hour that has just closed.",
+)
+def metrics_1hour_schedule(context: ScheduleEvaluationContext) -> RunRequest:
+    """The last closed hour."""
+    now = context.scheduled_execution_time.astimezone(UTC)
+    hour = now.replace(minute=0, second=0, microsecond=0) - HOUR
+    return RunRequest(run_key=hour_key(hour), partition_key=hour_key(hour))
+
+
+@schedule(
+    name="metrics_1day_schedule",
+    job=metrics_1day_job,
+    cron_schedule="10 0 * * *",
+    execution_timezone="UTC",
+    default_status=DefaultScheduleStatus.RUNNING,
+    description="Computes the daily tier of the UTC day that has just closed.",
+)
+def metrics_1day_schedule(context: ScheduleEvaluationContext) -> RunRequest:
+    """The last closed UTC day."""
+    day = (context.scheduled_execution_time.astimezone(UTC) - timedelta(days=1)).strftime("%Y-%m-%d")
+    return RunRequest(run_key=day, partition_key=day)

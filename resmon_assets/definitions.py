@@ -1,0 +1,55 @@
+"""The code location: everything put together, once.
+
+Belongs here: assembly only. Imports all stages and is imported by none. Loading it needs no environment,
+network or database.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from dagster import Definitions, in_process_executor
+
+from resmon_assets import automation
+from resmon_assets.raw.assets import raw_server_resource_metrics
+from resmon_assets.raw.collect_now import collect_now_job
+from resmon_assets.tier.assets import TIER_ASSETS
+from resmon_assets.tier.checks import TIER_CHECKS
+from resmon_resources.clock import ClockResource
+from resmon_resources.postgres import PostgresResource
+from resmon_resources.ssh_resource import SshResource
+
+
+def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> Definitions:
+    """All definitions of Resmon.
+
+    Args:
+        resource_overrides: resources by key (`postgres`, `ssh`, `clock`) in place of the usual ones;
+            tests and special environments pass theirs. Any: Dagster takes any object as a resource.
+    """
+    resources: dict[str, Any] = {
+        "postgres": PostgresResource(),
+        "ssh": SshResource(),
+        "clock": ClockResource(),
+    }
+    return Definitions(
+        assets=[raw_server_resource_metrics, *TIER_ASSETS],
+        asset_checks=TIER_CHECKS,
+        jobs=[
+            automation.collect_raw_job,
+            automation.refresh_metrics_job,
+            automation.metrics_1hour_job,
+            automation.metrics_1day_job,
+            collect_now_job,
+        ],
+        schedules=[
+            automation.refresh_metrics_schedule,
+            automation.metrics_1hour_schedule,
+            automation.metrics_1day_schedule,
+        ],
+        sensors=[automation.collect_raw_sensor],
+        resources=resources | dict(resource_overrides or {}),
+        executor=in_process_executor,
+    )
+
+
+defs = build_defs()

@@ -1,0 +1,290 @@
+"""Stage raw: the asset of samples, one run per UTC hour and shard.
+
+Belongs here: what a materialization means (collect the running hour, report a past one) and what it reports.
+The loop is in collector.py; supervision in automation.py.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import sqlalchemy.exc
+from dagster import (
+    AssetExecutionContext,
+    AssetMaterialization,
+    BackfillPolicy,
+    Config,
+    DagsterRunStatus,
+    Failure,
+    MaterializeResult,
+    MetadataValue,
+    asset,
+)
+from pydantic import Field
+
+from resmon_assets.naming import OWNER, RAW_SAMPLES
+from resmon_assets.partitions import hour_key, raw_hour_partitions
+from resmon_assets.raw.collector import HOUR, Collector, Ended, Figures
+from resmon_assets.raw.difference import status_of
+from resmon_assets.raw.schedule import shard_of
+from resmon_assets.raw.supervision import REQUEST_AHEAD
+from resmon_resources.collector_registry import collectors_of
+from resmon_resources.collector_storage import CollectorStorage
+from resmon_resources.postgres import PostgresResource, load_query
+from resmon_resources.settings import load_settings
+from resmon_resources.ssh_resource import SshResource
+
+logger = logging.getLogger(__name__)
+
+EARLIEST_START = REQUEST_AHEAD + timedelta(seconds=60)
+"""A run for a coming hour is refused when it is requested earlier than this."""
+STATUS_EVERY = timedelta(seconds=20)
+"""How often a collector asks Dagster whether its own run is still wanted."""
+
+Metadata = dict[str, MetadataValue]
+
+
+class CollectConfig(Config):
+    """What one collector run collects."""
+
+    shard: int | None = Field(
+        default=None, ge=0, lt=64, description="Shard to collect; none means all shards."
+    )
+
+
+@asset(
+    key=RAW_SAMPLES,
+    group_name="raw",
+    owners=[OWNER],
+    kinds={"ssh", "postgres"},
+    partitions_def=raw_hour_partitions,
+    backfill_policy=BackfillPolicy.single_run(),
+)
+def raw_server_resource_metrics(
+    context: AssetExecutionContext,
+    config: CollectConfig,
+    postgres: PostgresResource,
+    ssh: SshResource,
+) -> MaterializeResult[None]:
+    """CPU, memory, disk, network, load and uptime of every server, every 30 seconds.
+
+    Materializing the running hour collects until the hour is over; the sensor `collect_raw_sensor` does that by
+    itself, and turning it off ends collection. A past hour is not collected again: its rows are counted and
+    reported. Every five minutes the run records what those minutes brought; `complete` says whether the hour is over.
+    """
+    _configure_logging()
+    window = context.partition_time_window
+    start, end = window.start.astimezone(UTC), window.end.astimezone(UTC)
+    now = _utc_now()
+    if end - start > HOUR and end > now:
+        raise _refused(
+            f"The range {hour_key(start)} to {hour_key(end - HOUR)} reaches into the running hour, which is "
+            "collected by a run of its own. Choose hours that are over."
+        )
+    if end <= now:
+        return _report_past(postgres, start=start, end=end)
+    if start - now > EARLIEST_START:
+        raise _refused(
+            f"The hour {hour_key(start)} begins in {(start - now).total_seconds() / 60:.0f} minutes. It can be "
+            f"collected from {EARLIEST_START.seconds // 60} minutes before its begin."
+        )
+    return _collect_hour(context, config, postgres, ssh, hour=start)
+
+
+def _collect_hour(
+    context: AssetExecutionContext,
+    config: CollectConfig,
+    postgres: PostgresResource,
+    ssh: SshResource,
+    *,
+    hour: datetime,
+) -> MaterializeResult[None]:
+    """Claim the shards, collect until the hour is over, report."""
+    shard_count = load_settings().shards
+    shards = range(shard_count) if config.shard is None else [config.shard]
+    storage = CollectorStorage(
+        postgres,
+        shards=shards,
+        hour=hour,
+        run_id=context.run_id,
+        select=lambda server: shard_of(server.server_id, shard_count),
+        status_of=status_of,
+    )
+    taken = storage.open(_utc_now())
+    if taken is not None:
+        raise _refused(_held_message(postgres, hour=hour, shard=taken))
+    reporter = EventReporter(context.log_event, hour=hour)
+    ended: Ended | None = None
+    try:
+        collector = Collector(
+            hour=hour,
+            fleet=ssh.fleet(),
+            storage=storage,
+            clock=_utc_now,
+            report=reporter.report,
+            unwanted=_unwanted_check(context),
+            known_coverage=storage.known_coverage(_utc_now()),
+        )
+        ended = collector.run()
+    finally:
+        reason = ended.reason if ended is not None else "interrupted"
+        storage.mark_ended(_utc_now(), reason)
+        storage.close()
+        logger.info("collector of %s ended: %s", hour_key(hour), reason)
+    if storage.is_superseded:
+        raise _refused(
+            f"The collector of {hour_key(hour)} lost its lock while the database was away, and another one has it now. "
+            "Every sample that this one could store is stored; the other goes on."
+        )
+    metadata = figures_metadata(
+        ended.figures, now=ended.at, is_complete=ended.at >= hour + HOUR
+    ) | {"ended_because": MetadataValue.text(ended.reason)}
+    return MaterializeResult(metadata=metadata)
+
+
+class EventReporter:
+    """Records a materialization of the hour every five minutes; keeps it while Dagster's storage is away."""
+
+    def __init__(
+        self, log_event: Callable[[AssetMaterialization], None], *, hour: datetime
+    ) -> None:
+        self._log_event = log_event
+        self._hour = hour
+        self._waiting: list[AssetMaterialization] = []
+
+    def report(self, figures: Figures, now: datetime) -> None:
+        """Queue the figures and send whatever waits."""
+        logger.info(
+            "%d samples of %d servers, %d failures",
+            figures.samples,
+            len(figures.servers),
+            figures.failures.total(),
+        )
+        self._waiting.append(
+            AssetMaterialization(
+                asset_key=RAW_SAMPLES,
+                partition=hour_key(self._hour),
+                metadata=figures_metadata(figures, now=now, is_complete=False),
+            )
+        )
+        try:
+            while self._waiting:
+                self._log_event(self._waiting[0])
+                self._waiting.pop(0)
+        except sqlalchemy.exc.OperationalError as error:
+            logger.warning("Dagster's storage is away, %d events wait: %s", len(self._waiting), error)
+
+
+def figures_metadata(figures: Figures, *, now: datetime, is_complete: bool) -> Metadata:
+    """Figures of a stretch of collecting as metadata that plots well.
+
+    Args:
+        figures: what was done.
+        now: end of the stretch, aware UTC.
+        is_complete: the hour is over; the rows of the partition do not grow any more.
+    """
+    attempts = figures.samples + figures.duplicates + figures.failures.total()
+    done = figures.samples + figures.duplicates
+    lateness = sorted(figures.lateness_ms)
+    metadata: Metadata = {
+        "samples": MetadataValue.int(figures.samples),
+        "servers_processed": MetadataValue.int(len(figures.servers)),
+        "success_rate": MetadataValue.float(done / attempts if attempts else 1.0),
+        "failures": MetadataValue.int(figures.failures.total()),
+        "duplicates": MetadataValue.int(figures.duplicates),
+        "lost_samples": MetadataValue.int(figures.lost),
+        "seconds": MetadataValue.float((now - figures.started_at).total_seconds()),
+        "complete": MetadataValue.bool(is_complete),
+    }
+    if lateness:
+        metadata["lateness_p50_ms"] = MetadataValue.float(lateness[len(lateness) // 2])
+        metadata["lateness_p95_ms"] = MetadataValue.float(lateness[len(lateness) * 95 // 100])
+    if figures.failures:
+        metadata["failures_by_cause"] = MetadataValue.json(dict(figures.failures.most_common()))
+    return metadata
+
+
+def _report_past(
+    postgres: PostgresResource, *, start: datetime, end: datetime
+) -> MaterializeResult[None]:
+    """Count the rows of hours that are over; changes nothing."""
+    with postgres.connect() as connection:
+        row = connection.execute(
+            load_query("raw", "count_window"), {"start": start, "end": end}
+        ).fetchone()
+    samples, servers = (row[0], row[1]) if row is not None else (0, 0)
+    if samples == 0:
+        raise _refused(
+            f"No sample is stored for {hour_key(start)} to {hour_key(end)}, and a past hour cannot be collected again. "
+            "Nothing was changed."
+        )
+    return MaterializeResult(
+        metadata={
+            "samples": MetadataValue.int(samples),
+            "servers_processed": MetadataValue.int(servers),
+            "complete": MetadataValue.bool(True),  # noqa: FBT003 - Dagster's signature
+        }
+    )
+
+
+def _held_message(postgres: PostgresResource, *, hour: datetime, shard: int) -> str:
+    """Why this run may not collect: names the live one."""
+    with postgres.connect() as connection:
+        rows = [row for row in collectors_of(connection, hours=[hour]) if row.shard == shard]
+    holder = f"run {rows[0].run_id} (process {rows[0].pid} on {rows[0].host})" if rows else "another"
+    return (
+        f"Shard {shard} of {hour_key(hour)} is being collected by {holder}. Two collectors of one hour are not "
+        "allowed; nothing was changed. To restart collection, terminate that run: the sensor starts another."
+    )
+
+
+def _refused(message: str) -> Failure:
+    """A failure that no retry can mend."""
+    return Failure(message, allow_retries=False)
+
+
+def _unwanted_check(context: AssetExecutionContext) -> Callable[[], str | None]:
+    """A function that says why the run is not wanted any more, or None; asks Dagster every 20 s."""
+    parent = os.getppid()
+    next_look = _utc_now() + STATUS_EVERY
+    stopping = (
+        DagsterRunStatus.CANCELING,
+        DagsterRunStatus.CANCELED,
+        DagsterRunStatus.FAILURE,
+    )
+
+    def check() -> str | None:
+        nonlocal next_look
+        if os.getppid() != parent:
+            # A run that outlives its code server can be neither terminated nor monitored.
+            return "the process that started this run is gone"
+        if _utc_now() < next_look:
+            return None
+        next_look = _utc_now() + STATUS_EVERY
+        try:
+            run = context.instance.get_run_by_id(context.run_id)
+        except sqlalchemy.exc.OperationalError:
+            return None  # Dagster's storage is away with the database; keep collecting
+        if run is not None and run.status in stopping:
+            return f"its run is {run.status.value}"
+        return None
+
+    return check
+
+
+def _utc_now() -> datetime:
+    """The clock of the collector."""
+    return datetime.now(UTC)
+
+
+def _configure_logging() -> None:
+    """Lines of the collector go to the run's stderr, which Dagster shows as compute log."""
+    root = logging.getLogger("resmon_assets")
+    if not root.handlers:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        for name in ("resmon_assets", "resmon_resources"):
+            logging.getLogger(name).addHandler(handler)
+            logging.getLogger(name).setLevel(logging.INFO)

@@ -1,0 +1,38 @@
+"""The SSH resource of Dagster: settings of the fleet in, connections out.
+
+Belongs here: translation of configuration into a Fleet. How connections work is in fleet.py and ssh.py.
+"""
+
+from pathlib import Path
+
+from dagster import ConfigurableResource
+from pydantic import Field
+
+from resmon_resources.fleet import Fleet
+from resmon_resources.known_hosts import KnownHosts
+from resmon_resources.settings import load_settings
+
+
+class SshResource(ConfigurableResource):  # type: ignore[type-arg] # the resource is its own value
+    """How servers are reached."""
+
+    known_hosts: str = Field(
+        default="",
+        description="OpenSSH known_hosts file; empty means RESMON_KNOWN_HOSTS or ~/.ssh/known_hosts.",
+    )
+    workers: int = Field(
+        default=16,
+        ge=1,
+        le=64,
+        description="Handshakes at the same time; 64 gained nothing over 16 on two cores (measured).",
+    )
+
+    def host_keys(self) -> KnownHosts:
+        """The known_hosts file, parsed when a host is looked up."""
+        return KnownHosts(
+            Path(self.known_hosts).expanduser() if self.known_hosts else load_settings().known_hosts
+        )
+
+    def fleet(self) -> Fleet:
+        """A new, empty fleet; nothing is connected before `reconcile`."""
+        return Fleet(known_hosts=self.host_keys(), workers=self.workers)
