@@ -229,8 +229,11 @@ def range_request(
 )
 def refresh_metrics_schedule(
     context: ScheduleEvaluationContext, postgres: PostgresResource
-) -> RunRequest | SkipReason:
-    """The newest contiguous stretch of stale hours, so that what people look at is fresh first."""
+) -> list[RunRequest] | SkipReason:
+    """The newest stretch of stale hours, and with it the oldest one when there are several.
+
+    What people look at is fresh first, and a backlog shrinks with every tick.
+    """
     now = context.scheduled_execution_time.astimezone(UTC)
     closed_until = now.replace(minute=now.minute // 5 * 5, second=0, microsecond=0)
     hour = now.replace(minute=0, second=0, microsecond=0)
@@ -246,8 +249,11 @@ def refresh_metrics_schedule(
     ranges = list(contiguous_ranges(sorted(stale), limit=REFRESH_HOURS))
     if not ranges:
         return SkipReason("every hour is computed from its newest samples")
-    first, last = ranges[-1]
-    return range_request(first, last, run_key=now.isoformat())
+    chosen = [ranges[-1]] if len(ranges) == 1 else [ranges[-1], ranges[0]]
+    return [
+        range_request(first, last, run_key=f"{now.isoformat()} {hour_key(first)}")
+        for first, last in chosen
+    ]
 
 
 @schedule(

@@ -1,0 +1,164 @@
+"""Collecting now: two readings a second apart from chosen servers, outside the hour run.
+
+Belongs here: the reading of one server at once, and the Dagster job around it. A sample is stamped with the
+server's latest scheduled instant and stored only when the hour run has not stored that instant already.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+from dagster import Config, OpExecutionContext, Out, in_process_executor, job, mem_io_manager, op
+from pydantic import Field
+
+from resmon_assets.raw.collector import latest_instant, target_of
+from resmon_assets.raw.difference import clock_skew_seconds, sample_between, status_of
+from resmon_assets.raw.schedule import shard_of
+from resmon_resources.channels import Limits
+from resmon_resources.errors import CollectionError, ProbeUnreadable
+from resmon_resources.fleet import open_once
+from resmon_resources.inventory import Server, list_servers
+from resmon_resources.known_hosts import KnownHosts
+from resmon_resources.postgres import PostgresResource
+from resmon_resources.probe.reading import parse_answer
+from resmon_resources.sample_store import Failure, Sample, commit_batch, ensure_raw_partitions
+from resmon_resources.settings import load_settings
+from resmon_resources.ssh_resource import SshResource
+
+logger = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_READINGS = 1.0
+"""CPU and network are differences; a second is the shortest that the 10 ms clock ticks of /proc measure to 1 %."""
+WORKERS = 32
+SECOND_TICK = 1
+
+
+def collect_now(
+    servers: Sequence[Server],
+    *,
+    known_hosts: KnownHosts,
+    clock: Callable[[], datetime],
+    limits: Limits | None = None,
+) -> list[Sample | Failure]:
+    """Read each server twice, a second apart, at the same time as the others.
+
+    Args:
+        servers: servers to read.
+        known_hosts: host keys.
+        clock: returns the present moment, aware UTC.
+        limits: seconds per step; the usual ones by default.
+
+    Returns:
+        One sample or failure per server, in the order of `servers`, stamped with its latest scheduled
+        instant. A failure of one is a value and does not disturb the others.
+    """
+    if not servers:
+        return []
+    with ThreadPoolExecutor(min(WORKERS, len(servers)), thread_name_prefix="collect-now") as pool:
+        return list(
+            pool.map(
+                lambda server: _read_twice(server, known_hosts, clock, limits or Limits()), servers
+            )
+        )
+
+
+def store_outcomes(postgres: PostgresResource, outcomes: Sequence[Sample | Failure]) -> int:
+    """Commit what `collect_now` returned; returns how many samples were new."""
+    if not outcomes:
+        return 0
+    samples = [outcome for outcome in outcomes if isinstance(outcome, Sample)]
+    failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
+    shards = load_settings().shards
+    inserted = 0
+    with postgres.connect() as connection:
+        if samples:
+            first = min(sample.collected_at for sample in samples)
+            last = max(sample.collected_at for sample in samples)
+            ensure_raw_partitions(connection, start=first, end=last + timedelta(seconds=1))
+        for shard in range(shards):
+            committed = commit_batch(
+                connection,
+                samples=[item for item in samples if shard_of(item.server_id, shards) == shard],
+                failures=[item for item in failures if shard_of(item.server_id, shards) == shard],
+                stretches=[],
+                status_of=status_of,
+                shard=shard,
+            )
+            inserted += committed.inserted
+    return inserted
+
+
+def _read_twice(
+    server: Server, known_hosts: KnownHosts, clock: Callable[[], datetime], limits: Limits
+) -> Sample | Failure:
+    """Open, read, wait a second, read, close."""
+    instant = latest_instant(server, clock())
+    try:
+        channel = open_once(target_of(server), limits=limits, known_hosts=known_hosts)
+        try:
+            first = parse_answer(channel.first_answer)
+            time.sleep(SECONDS_BETWEEN_READINGS)
+            second = parse_answer(channel.ask(SECOND_TICK, limits.answer))
+            received_at = clock()
+        finally:
+            channel.close()
+    except CollectionError as error:
+        return Failure(
+            server.server_id, server.organization_id, instant, error.cause, str(error)
+        )
+    except ProbeUnreadable as error:
+        return Failure(
+            server.server_id, server.organization_id, instant, "unreadable", str(error)
+        )
+    return sample_between(
+        first,
+        second,
+        server_id=server.server_id,
+        organization_id=server.organization_id,
+        collected_at=instant,
+        clock_skew_seconds=clock_skew_seconds(second, received_at.timestamp()),
+    )
+
+
+class CollectNowConfig(Config):
+    """Which servers to read now."""
+
+    server_ids: list[int] = Field(description="Ids of active servers.")
+
+
+@op(out=Out(io_manager_key="outcomes_io_manager"))
+def collect_now_op(
+    context: OpExecutionContext,
+    config: CollectNowConfig,
+    postgres: PostgresResource,
+    ssh: SshResource,
+) -> list[Sample | Failure]:
+    """Read the servers and store what came."""
+    with postgres.connect() as connection:
+        servers = [
+            server for server in list_servers(connection) if server.server_id in config.server_ids
+        ]
+    outcomes = collect_now(
+        servers, known_hosts=ssh.host_keys(), clock=lambda: datetime.now(UTC)
+    )
+    stored = store_outcomes(postgres, outcomes)
+    names = {server.server_id: server.name for server in servers}
+    for outcome in outcomes:
+        if isinstance(outcome, Failure):
+            context.log.warning(
+                "server %s: %s: %s", names[outcome.server_id], outcome.cause, outcome.detail
+            )
+    context.add_output_metadata({"servers": len(servers), "stored": stored})
+    return outcomes
+
+
+@job(
+    executor_def=in_process_executor,
+    resource_defs={"outcomes_io_manager": mem_io_manager},
+    description="Reads chosen servers now, twice a second apart; behind `resmon collect`.",
+)
+def collect_now_job() -> None:
+    """One op that reads and stores."""
+    collect_now_op()
