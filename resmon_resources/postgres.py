@@ -1,0 +1,342 @@
+"""PostgreSQL for assets and commands: connections, snapshots read into polars, COPY, advisory locks, query files.
+
+Belongs here: how we talk to the database. Knows no table; what is asked lies in sql/queries. Starts no server.
+"""
+
+import functools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import adbc_driver_manager
+import adbc_driver_postgresql.dbapi as adbc
+import polars as pl
+import psycopg
+from dagster import ConfigurableResource
+from psycopg import conninfo, sql
+
+from resmon_resources.embedded_postgres import data_url
+from resmon_resources.errors import (
+    ConfigurationInvalid,
+    DatabaseError,
+    DatabaseTooOld,
+    DatabaseUnreachable,
+)
+from resmon_resources.settings import load_settings
+
+MINIMUM_VERSION = 150_000
+"""security_invoker views came with PostgreSQL 15."""
+
+CONNECT_SECONDS = 10
+SESSION_SETTINGS: Mapping[str, str] = {
+    "TimeZone": "UTC",
+    "statement_timeout": "15min",
+    "lock_timeout": "60s",
+    # A run that hangs in Python must not keep a snapshot, and with it dead rows, for ever.
+    "idle_in_transaction_session_timeout": "60min",
+}
+TCP_SETTINGS: Mapping[str, int] = {
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+"""A network that swallows packets ends a connection after about a minute instead of hours."""
+
+COPY_SLICE_ROWS = 100_000
+"""Rows turned into CSV at a time; bounds the memory of a write."""
+
+Parameters = Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """One REPEATABLE READ, read-only view of the database through two connections.
+
+    Attributes:
+        connection: psycopg connection inside the snapshot, for small questions.
+    """
+
+    connection: psycopg.Connection
+    _reader: adbc.Connection
+
+    def read_frame(
+        self,
+        query: str,
+        parameters: Parameters | None = None,
+        schema: Mapping[str, pl.DataType | type[pl.DataType]] | None = None,
+    ) -> pl.DataFrame:
+        """Run a query and return its rows as a frame with exactly the declared columns, order and types.
+
+        Parameters are named, `%(name)s`; a lone percent sign is written `%%` when there are parameters. Timestamps
+        come as `Datetime("us", "UTC")`, real as Float32, double precision as Float64. Without `schema` the types are
+        those of the database.
+
+        Raises:
+            DatabaseError: the query failed, or its columns are not those of `schema`.
+        """
+        text = _with_literals(self.connection, query, parameters)
+        try:
+            with self._reader.cursor() as cursor:
+                cursor.execute(text)
+                frame = pl.DataFrame(cursor.fetch_arrow_table())
+        except adbc_driver_manager.Error as error:
+            msg = f"Reading from PostgreSQL failed: {_first_line(error)}. The query began: {_opening(query)}"
+            raise DatabaseError(msg) from error
+        return frame if schema is None else _conform(frame, schema, query=query)
+
+
+class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]  # its parameter is the resource's own value
+    """The data database.
+
+    Attributes:
+        dsn: URL; empty means the one of the settings (RESMON_POSTGRES_DSN, else the embedded server), read when used.
+    """
+
+    dsn: str = ""
+
+    def url(self) -> str:
+        """URL in use."""
+        return self.dsn or data_url(load_settings())
+
+    @contextmanager
+    def connect(self, *, autocommit: bool = False) -> Iterator[psycopg.Connection]:
+        """A connection; commits at the end of the block, rolls back when it raises, and closes.
+
+        Raises:
+            DatabaseUnreachable: no connection could be made; names host and database, never the password.
+            DatabaseTooOld: the server is older than PostgreSQL 15.
+        """
+        with open_connection(self.url(), autocommit=autocommit) as connection:
+            yield connection
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        """A consistent view for reading: what is committed later is seen by none of its two connections.
+
+        Raises:
+            DatabaseUnreachable: no connection could be made.
+            DatabaseTooOld: the server is older than PostgreSQL 15.
+        """
+        url = self.url()
+        with open_connection(url, autocommit=True) as connection:
+            connection.execute("begin isolation level repeatable read read only")
+            row = connection.execute("select pg_export_snapshot()").fetchone()
+            if row is None:  # pragma: no cover - the function always returns a row
+                msg = "pg_export_snapshot returned nothing."
+                raise DatabaseError(msg)
+            with _open_reader(url, snapshot=row[0]) as reader:
+                yield Snapshot(connection=connection, _reader=reader)
+
+
+@contextmanager
+def open_connection(url: str, *, autocommit: bool = False) -> Iterator[psycopg.Connection]:
+    """As `PostgresResource.connect`, for code without Dagster."""
+    try:
+        connection = psycopg.connect(_conninfo(url), autocommit=True)
+    except psycopg.OperationalError as error:
+        raise _unreachable(url, error) from error
+    with closing(connection):
+        _prepare_session(connection)
+        connection.autocommit = autocommit
+        with connection:
+            yield connection
+
+
+def copy_frame(connection: psycopg.Connection, table: str, frame: pl.DataFrame) -> int:
+    """Append a frame to a table by COPY and return its number of rows.
+
+    The frame's columns name the table's. Null stays NULL, an empty string stays an empty string, floats keep every
+    bit (shortest text that reads back the same). Timestamps must be aware. Does not commit.
+
+    Raises:
+        DatabaseError: a timestamp column has no time zone.
+    """
+    statement = sql.SQL("copy {} ({}) from stdin (format csv, null '\\N')").format(
+        _table_identifier(table), sql.SQL(", ").join(sql.Identifier(name) for name in frame.columns)
+    )
+    aware = _in_utc(frame)
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        for part in aware.iter_slices(COPY_SLICE_ROWS):
+            copy.write(
+                part.write_csv(
+                    include_header=False,
+                    null_value="\\N",
+                    quote_style="non_numeric",
+                    datetime_format="%Y-%m-%dT%H:%M:%S%.6f+00:00",
+                ).encode()
+            )
+    return frame.height
+
+
+def copy_rows(
+    connection: psycopg.Connection,
+    table: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+) -> int:
+    """Append rows to a table by COPY and return their number; None is NULL. Does not commit."""
+    statement = sql.SQL("copy {} ({}) from stdin").format(
+        _table_identifier(table), sql.SQL(", ").join(sql.Identifier(name) for name in columns)
+    )
+    count = 0
+    with connection.cursor() as cursor, cursor.copy(statement) as copy:
+        for row in rows:
+            copy.write_row(row)
+            count += 1
+    return count
+
+
+def advisory_lock(connection: psycopg.Connection, *names: str) -> None:
+    """Wait for the one lock that these names make up together; held until the transaction ends.
+
+    `advisory_lock(connection, "tier.metrics_1min", "2026-01-01-00:00")` excludes only callers with both names equal.
+    """
+    connection.execute(
+        "select pg_advisory_xact_lock(hashtextextended(%s, 0))", ["\x1f".join(names)]
+    )
+
+
+def load_query(stage: str, name: str) -> str:
+    """Text of sql/queries/<stage>/<name>.sql.
+
+    Raises:
+        ConfigurationInvalid: there is no such file.
+    """
+    return _read_query(load_settings().sql_path / "queries" / stage / f"{name}.sql")
+
+
+@functools.cache
+def _read_query(path: Path) -> str:
+    """Text of a query file, read once per process."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        msg = f"Reading the query {path} failed: {error.strerror}. Set RESMON_SQL_PATH to the sql folder of this Resmon."
+        raise ConfigurationInvalid(msg) from error
+
+
+def _conninfo(url: str) -> str:
+    """Connection string with our limits under what the URL itself says."""
+    try:
+        given = conninfo.conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        # Its text may quote the URL, and with it the password.
+        msg = (
+            "The PostgreSQL URL cannot be read. Give RESMON_POSTGRES_DSN the form "
+            "postgresql://user:password@host:5432/database, special characters percent-encoded."
+        )
+        raise ConfigurationInvalid(msg) from None
+    ours: dict[str, Any] = {  # conninfo's own parameter type
+        "connect_timeout": CONNECT_SECONDS,
+        "application_name": "resmon",
+        **TCP_SETTINGS,
+    }
+    return conninfo.make_conninfo("", **{**ours, **given})
+
+
+def _prepare_session(connection: psycopg.Connection) -> None:
+    """Zone and limits; refuses an old server."""
+    version = connection.info.server_version
+    if version < MINIMUM_VERSION:
+        msg = (
+            f"PostgreSQL on {connection.info.host} is version {version // 10_000}; Resmon needs 15 or newer. Upgrade it, "
+            "or unset RESMON_POSTGRES_DSN to use the embedded server."
+        )
+        raise DatabaseTooOld(msg)
+    parts = ", ".join(["set_config(%s, %s, false)"] * len(SESSION_SETTINGS))
+    values = [text for pair in SESSION_SETTINGS.items() for text in pair]
+    connection.execute(f"select {parts}".encode(), values)  # noqa: S608 - only placeholders
+
+
+def _unreachable(url: str, error: psycopg.OperationalError) -> DatabaseUnreachable:
+    """Our error, with host and database and without the password."""
+    given = conninfo.conninfo_to_dict(url)
+    text = " ".join(str(error).split())
+    password = given.get("password")
+    if password:
+        text = text.replace(str(password), "***")
+    host = str(given.get("host") or given.get("hostaddr") or "the local socket")
+    advice = (
+        "Is it running? Start Resmon with: resmon up"
+        if host.startswith("/")
+        else "Check RESMON_POSTGRES_DSN, and that this machine may connect"
+    )
+    return DatabaseUnreachable(
+        f"Connecting to PostgreSQL on {host}, database {given.get('dbname', '(default)')}, failed: {text}. {advice}."
+    )
+
+
+@contextmanager
+def _open_reader(url: str, *, snapshot: str) -> Iterator[adbc.Connection]:
+    """An ADBC connection inside an exported snapshot."""
+    try:
+        reader = adbc.connect(_conninfo(url), autocommit=True)
+    except adbc_driver_manager.Error as error:
+        msg = f"Opening a second connection to PostgreSQL for reading failed: {_first_line(error)}. Check max_connections."
+        raise DatabaseUnreachable(msg) from error
+    with closing(reader):
+        with reader.cursor() as cursor:
+            for name, value in SESSION_SETTINGS.items():
+                cursor.execute(f"set {name} = '{value}'")
+            cursor.execute("begin isolation level repeatable read read only")
+            # SET takes no parameters; the id comes from PostgreSQL itself (hexadecimal digits and dashes).
+            cursor.execute(f"set transaction snapshot '{snapshot}'")
+        yield reader
+
+
+def _with_literals(
+    connection: psycopg.Connection, query: str, parameters: Parameters | None
+) -> str:
+    """The query with its parameters quoted in: bound ones would make ADBC leave its fast COPY path."""
+    if parameters is None:
+        return query
+    return psycopg.ClientCursor(connection).mogrify(query.encode(), parameters)
+
+
+def _conform(
+    frame: pl.DataFrame, schema: Mapping[str, pl.DataType | type[pl.DataType]], *, query: str
+) -> pl.DataFrame:
+    """The frame with the declared columns, order and types."""
+    if set(frame.columns) != set(schema):
+        missing, surplus = (
+            sorted(set(schema) - set(frame.columns)),
+            sorted(set(frame.columns) - set(schema)),
+        )
+        msg = f"A query does not return its declared columns; missing {missing}, undeclared {surplus}. It began: {_opening(query)}"
+        raise DatabaseError(msg)
+    try:
+        return frame.select([pl.col(name).cast(dtype) for name, dtype in schema.items()])
+    except pl.exceptions.PolarsError as error:
+        msg = f"A query's values do not fit their declared types: {_first_line(error)}. It began: {_opening(query)}"
+        raise DatabaseError(msg) from error
+
+
+def _in_utc(frame: pl.DataFrame) -> pl.DataFrame:
+    """Timestamps in UTC; naive ones are refused, because the session's zone would silently be assumed."""
+    zoned = []
+    for name, dtype in frame.schema.items():
+        if isinstance(dtype, pl.Datetime):
+            if dtype.time_zone is None:
+                msg = f"Writing column {name}: its timestamps have no time zone. Make them UTC (dt.replace_time_zone)."
+                raise DatabaseError(msg)
+            zoned.append(pl.col(name).dt.convert_time_zone("UTC"))
+    return frame.with_columns(zoned) if zoned else frame
+
+
+def _table_identifier(table: str) -> sql.Identifier:
+    """`schema.table` as a quoted name."""
+    return sql.Identifier(*table.split("."))
+
+
+def _opening(query: str) -> str:
+    """The first words of a query, comments left out."""
+    lines = [line for line in query.splitlines() if not line.lstrip().startswith("--")]
+    return " ".join(" ".join(lines).split())[:120]
+
+
+def _first_line(error: BaseException) -> str:
+    """First line of an error's text."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

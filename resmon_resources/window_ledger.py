@@ -1,0 +1,119 @@
+"""The window ledger: which revision of raw each hour has, and what each computed window was computed from.
+
+Belongs here: the statements over ops.raw_hour and ops.window_state, for windows of one UTC hour or one UTC day. Decides
+nothing about when to compute. All times are aware UTC; windows are half-open; nothing here commits.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+import psycopg
+from psycopg.rows import class_row
+
+from resmon_resources.postgres import load_query
+
+
+@dataclass(frozen=True, slots=True)
+class WindowState:
+    """One row of ops.window_state.
+
+    Attributes:
+        asset: asset key as schema.table.
+        window_start: start of the window.
+        revision: sum of the raw revisions of its hours that the rows were computed from.
+        computed_at: when.
+        complete_until: end of the last closed bucket that was written.
+        is_red: a blocking check failed on it.
+        row_count: rows written.
+        sample_count: raw rows they were computed from.
+    """
+
+    asset: str
+    window_start: datetime
+    revision: int
+    computed_at: datetime
+    complete_until: datetime
+    is_red: bool
+    row_count: int
+    sample_count: int
+
+
+def current_revisions(
+    connection: psycopg.Connection, start: datetime, end: datetime
+) -> dict[datetime, int]:
+    """Revision of each UTC hour in [start, end), the sum over its shards; hours never written are absent.
+
+    Call it in the snapshot that the raw rows are read in.
+    """
+    rows = connection.execute(
+        _query("select_current_revisions"), {"start": start, "end": end}
+    ).fetchall()
+    return dict(rows)
+
+
+def window_states(
+    connection: psycopg.Connection, asset: str, start: datetime, end: datetime
+) -> dict[datetime, WindowState]:
+    """State of each computed window of `asset` that starts in [start, end), by its start."""
+    with connection.cursor(row_factory=class_row(WindowState)) as cursor:
+        cursor.execute(_query("select_window_states"), {"asset": asset, "start": start, "end": end})
+        return {state.window_start: state for state in cursor}
+
+
+def record_window(
+    connection: psycopg.Connection,
+    asset: str,
+    window_start: datetime,
+    *,
+    revision: int,
+    computed_at: datetime,
+    complete_until: datetime,
+    row_count: int,
+    sample_count: int,
+) -> bool:
+    """Store what a window was computed from; False when a newer state is stored, whose rows must then be kept.
+
+    Newer means: a higher revision, or more closed buckets. Call it before the rows are replaced, in the same
+    transaction, under `advisory_lock(connection, asset, <window>)`. A recorded window is green until marked red.
+    """
+    values: Mapping[str, object] = {
+        "asset": asset,
+        "window_start": window_start,
+        "revision": revision,
+        "computed_at": computed_at,
+        "complete_until": complete_until,
+        "row_count": row_count,
+        "sample_count": sample_count,
+    }
+    return connection.execute(_query("upsert_window_state"), values).fetchone() is not None
+
+
+def mark_red(
+    connection: psycopg.Connection, asset: str, window_start: datetime, *, is_red: bool
+) -> bool:
+    """Mark a computed window red (assets downstream refuse it) or green; False when it was never computed."""
+    values = {"asset": asset, "window_start": window_start, "is_red": is_red}
+    return connection.execute(_query("update_window_red"), values).rowcount == 1
+
+
+def stale_hours(
+    connection: psycopg.Connection,
+    asset: str,
+    start: datetime,
+    end: datetime,
+    closed_until: datetime,
+) -> list[datetime]:
+    """UTC hours of [start, end) that `asset` must compute (again), oldest first.
+
+    An hour is stale when raw was written after it was computed, or when buckets before `closed_until` (the end of the
+    asset's last closed bucket) were not written yet. Hours without raw count while a server was active in them, so
+    that their empty buckets get rows. Hours that begin at or after `closed_until` have nothing to compute.
+    """
+    values = {"asset": asset, "start": start, "end": end, "closed_until": closed_until}
+    return [hour for (hour,) in connection.execute(_query("select_stale_hours"), values)]
+
+
+def _query(name: str) -> bytes:
+    """Text of sql/queries/ops/<name>.sql."""
+    return load_query("ops", name).encode()

@@ -1,0 +1,31 @@
+-- Record what a window was computed from, unless a newer state is stored; returns a row when it wrote.
+-- A recomputation is green until its checks say otherwise. Plan: primary key.
+insert into ops.window_state as w (
+    asset,
+    window_start,
+    revision,
+    computed_at,
+    complete_until,
+    row_count,
+    sample_count
+)
+values (
+    %(asset)s,
+    %(window_start)s,
+    %(revision)s,
+    %(computed_at)s,
+    %(complete_until)s,
+    %(row_count)s,
+    %(sample_count)s
+)
+on conflict (asset, window_start) do update
+set
+    revision = excluded.revision,
+    computed_at = excluded.computed_at,
+    complete_until = excluded.complete_until,
+    is_red = false,
+    row_count = excluded.row_count,
+    sample_count = excluded.sample_count
+where excluded.revision >= w.revision
+    and excluded.complete_until >= w.complete_until
+returning w.revision

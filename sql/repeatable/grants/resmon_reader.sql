@@ -1,0 +1,22 @@
+-- Purpose: who reads schema resmon. Its views are security invokers, so a reader also needs the columns they
+-- read on the parents, never on partitions. Does nothing where the role does not exist (the embedded server).
+do $$
+begin
+    if exists (select from pg_catalog.pg_roles where rolname = 'resmon_reader') then
+        grant usage on schema resmon, raw, tier, inventory to resmon_reader;
+        grant select on all tables in schema resmon to resmon_reader;
+        grant select on
+            raw.server_resource_metrics,
+            raw.server_status,
+            tier.metrics_1min,
+            tier.metrics_5min,
+            tier.metrics_1hour,
+            tier.metrics_1day
+        to resmon_reader;
+        grant select (organization_id, name, parent_id) on inventory.organizations to resmon_reader;
+        -- Without host, user and identity file: they say how to get in.
+        grant select (server_id, organization_id, name, tags, state, interval_seconds)
+        on inventory.servers to resmon_reader;
+    end if;
+end
+$$;

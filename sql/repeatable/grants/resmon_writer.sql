@@ -1,0 +1,29 @@
+-- Purpose: what the platform's own login needs; it makes no tables. Does nothing where the role does not exist.
+-- Partitions are written through their parents; ops.ensure_partitions makes them with the owner's rights.
+do $$
+begin
+    if exists (select from pg_catalog.pg_roles where rolname = 'resmon_writer') then
+        grant usage on schema resmon, raw, tier, inventory, ops to resmon_writer;
+        grant select on all tables in schema resmon to resmon_writer;
+        grant select, insert, update, delete on
+            raw.server_resource_metrics,
+            raw.server_status,
+            raw.collection_coverage,
+            tier.metrics_1min,
+            tier.metrics_5min,
+            tier.metrics_1hour,
+            tier.metrics_1day,
+            inventory.organizations,
+            inventory.servers,
+            inventory.server_period,
+            ops.raw_hour,
+            ops.window_state,
+            ops.collector
+        to resmon_writer;
+        grant select on ops.schema_migrations, ops.schema_repeatables to resmon_writer;
+        grant execute on function
+            ops.ensure_partitions(regclass, text, timestamptz, timestamptz)
+        to resmon_writer;
+    end if;
+end
+$$;

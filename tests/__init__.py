@@ -1,0 +1,1 @@
+"""Tests: `unit` is pure, `integration` needs PostgreSQL, sshd or Dagster processes."""

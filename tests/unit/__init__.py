@@ -1,0 +1,1 @@
+"""Tests of pure modules, one folder per stage or topic."""
