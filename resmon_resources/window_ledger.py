@@ -1,7 +1,8 @@
-"""The window ledger: which revision of raw each hour has, and what each computed window was computed from.
+"""The window ledger: revisions of raw hours, and what each computed window was computed from.
 
-Belongs here: the statements over ops.raw_hour and ops.window_state, for windows of one UTC hour or one UTC day. Decides
-nothing about when to compute. All times are aware UTC; windows are half-open; nothing here commits.
+Belongs here: the statements over ops.raw_hour and ops.window_state, for windows of one UTC hour or
+one UTC day. Decides nothing about when to compute. All times are aware UTC; windows are half-open;
+nothing here commits.
 """
 
 from collections.abc import Mapping
@@ -42,7 +43,7 @@ class WindowState:
 def current_revisions(
     connection: psycopg.Connection, start: datetime, end: datetime
 ) -> dict[datetime, int]:
-    """Revision of each UTC hour in [start, end), the sum over its shards; hours never written are absent.
+    """Revision of each UTC hour in [start, end) that was ever written, summed over its shards.
 
     Call it in the snapshot that the raw rows are read in.
     """
@@ -72,10 +73,11 @@ def record_window(
     row_count: int,
     sample_count: int,
 ) -> bool:
-    """Store what a window was computed from; False when a newer state is stored, whose rows must then be kept.
+    """Store what a window was computed from; False when a newer state is stored: keep its rows.
 
-    Newer means: a higher revision, or more closed buckets. Call it before the rows are replaced, in the same
-    transaction, under `advisory_lock(connection, asset, <window>)`. A recorded window is green until marked red.
+    Newer means: a higher revision, or more closed buckets. Call it before the rows are replaced, in
+    the same transaction, under `advisory_lock(connection, asset, <window>)`. A recorded window is
+    green until marked red.
     """
     values: Mapping[str, object] = {
         "asset": asset,
@@ -92,7 +94,7 @@ def record_window(
 def mark_red(
     connection: psycopg.Connection, asset: str, window_start: datetime, *, is_red: bool
 ) -> bool:
-    """Mark a computed window red (assets downstream refuse it) or green; False when it was never computed."""
+    """Mark a window red (assets downstream refuse it) or green; False if never computed."""
     values = {"asset": asset, "window_start": window_start, "is_red": is_red}
     return connection.execute(_query("update_window_red"), values).rowcount == 1
 
@@ -106,9 +108,10 @@ def stale_hours(
 ) -> list[datetime]:
     """UTC hours of [start, end) that `asset` must compute (again), oldest first.
 
-    An hour is stale when raw was written after it was computed, or when buckets before `closed_until` (the end of the
-    asset's last closed bucket) were not written yet. Hours without raw count while a server was active in them, so
-    that their empty buckets get rows. Hours that begin at or after `closed_until` have nothing to compute.
+    An hour is stale when raw was written after it was computed, or when buckets before
+    `closed_until` (the end of the asset's last closed bucket) were not written yet. Hours without
+    raw count while a server was active in them, so that their empty buckets get rows. Hours that
+    begin at or after `closed_until` have nothing to compute.
     """
     values = {"asset": asset, "start": start, "end": end, "closed_until": closed_until}
     return [hour for (hour,) in connection.execute(_query("select_stale_hours"), values)]

@@ -1,6 +1,8 @@
-"""Real PostgreSQL for tests: one server per session, a template migrated once, a clone of it per test.
+"""Real PostgreSQL for tests: one server per session, a template migrated once, a clone of it per
+test.
 
-RESMON_TEST_POSTGRES_DSN (a role that may create databases) is used instead of an embedded server when it is set.
+RESMON_TEST_POSTGRES_DSN (a role that may create databases) is used instead of an embedded server
+when it is set.
 """
 
 import itertools
@@ -109,7 +111,9 @@ def empty_database(postgres_server: str) -> Iterator[str]:
 
 @pytest.fixture
 def postgres(postgres_server: str, migrated_template: str) -> Iterator[PostgresResource]:
-    """The data database with the current schema and no rows, this test's own; its URL is `postgres.dsn`."""
+    """The data database with the current schema and no rows, this test's own; its URL is
+    `postgres.dsn`.
+    """
     name = f"resmon_test_{os.getpid()}_{next(_numbers)}"
     yield PostgresResource(dsn=create_database(postgres_server, name, template=migrated_template))
     drop_database(postgres_server, name)
