@@ -80,6 +80,7 @@ afterwards.
 
 LOG_MAX_BYTES = 10_000_000
 POLL_SECONDS = 0.05
+PROGRESS_SECONDS = 2.0
 FAST_STOP_SECONDS = 60.0
 IMMEDIATE_STOP_SECONDS = 15.0
 ORPHAN_SECONDS = 30.0
@@ -271,6 +272,7 @@ class EmbeddedPostgres:
         self._server_settings = {**SERVER_SETTINGS, **(extra_settings or {})}
         self._child: subprocess.Popen[bytes] | None = None
         self._adopted_pid: int | None = None
+        self._log_start = 0
 
     @property
     def pid(self) -> int | None:
@@ -312,6 +314,10 @@ class EmbeddedPostgres:
             StateUnusable: the folders are of another version or owner, or cannot be reached.
             DatabaseUnreachable: the server ended while starting; carries its last log lines.
         """
+        if self.is_running:
+            self._await_answer(progress)
+            return
+        self._child = None
         user = _os_user(self.settings.postgres_os_user) if _is_root() else None
         self._prepare_home()
         programs = _reachable_binaries(user)
@@ -417,7 +423,7 @@ class EmbeddedPostgres:
         _check_traversable(self.data_directory, user)
 
     def _initdb(self, programs: Path, user: OsUser | None) -> None:
-        """Make the data folder beside its place and move it there: a killed initdb harms nothing."""
+        """Make the data folder beside its place, then move it: a killed initdb harms nothing."""
         self.data_directory.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
         fresh = self.data_directory.with_name(self.data_directory.name + ".new")
         if fresh.exists():
@@ -475,7 +481,7 @@ class EmbeddedPostgres:
         if lines:
             self._await_orphans()
             content = "\n".join([str(os.getpid()), *lines[1:]]) + "\n"
-            pid_file.write_text(content, encoding="utf-8")
+            _overwrite(pid_file, content.encode())
         for name in (f".s.PGSQL.{PORT}", f".s.PGSQL.{PORT}.lock"):
             (self.socket_directory / name).unlink(missing_ok=True)
 
@@ -501,8 +507,10 @@ class EmbeddedPostgres:
 
         It installs handlers for SIGINT and SIGTERM itself, whatever it inherits.
         """
-        if self.log_file.exists() and self.log_file.stat().st_size > LOG_MAX_BYTES:
+        self._log_start = self.log_file.stat().st_size if self.log_file.exists() else 0
+        if self._log_start > LOG_MAX_BYTES:
             self.log_file.replace(self.log_file.with_suffix(".log.1"))
+            self._log_start = 0
         # A list of folders: quoted, a comma or a space in the path is part of the name.
         quoted = '"' + str(self.socket_directory).replace('"', '""') + '"'
         command = [
@@ -532,7 +540,6 @@ class EmbeddedPostgres:
 
     def _await_answer(self, progress: Progress | None) -> None:
         """Poll until a connection is answered; give up only when the process is gone."""
-        log_start = self.log_file.stat().st_size if self.log_file.exists() else 0
         began = told = time.monotonic()
         while not _answers(self.url("postgres")):
             if not self.is_running:
@@ -541,11 +548,11 @@ class EmbeddedPostgres:
                 self._adopted_pid = None
                 msg = (
                     f"PostgreSQL on {self.data_directory} ended{status} while starting. The last "
-                    f"lines of {self.log_file}:\n{self._last_log_lines(log_start)}"
+                    f"lines of {self.log_file}:\n{self._last_log_lines()}"
                 )
                 raise DatabaseUnreachable(msg)
             now = time.monotonic()
-            if progress is not None and now - told >= 2:  # noqa: PLR2004 - seconds between two sentences
+            if progress is not None and now - told >= PROGRESS_SECONDS:
                 progress(
                     f"PostgreSQL is starting, {now - began:.0f} s so far (after a crash it "
                     "replays its log)"
@@ -553,14 +560,15 @@ class EmbeddedPostgres:
                 told = now
             time.sleep(POLL_SECONDS)
 
-    def _last_log_lines(self, start: int, *, count: int = 8) -> str:
-        """The last lines that the log holds, those since `start` when there are any."""
+    def _last_log_lines(self, *, count: int = 8) -> str:
+        """The last lines of the log since the server was started."""
         try:
             content = self.log_file.read_bytes()
         except OSError as error:
             return f"(not readable: {error.strerror})"
-        recent = content[min(start, len(content)) :] or content
-        return "\n".join(recent.decode("utf-8", "replace").splitlines()[-count:])
+        return "\n".join(
+            content[self._log_start :].decode("utf-8", "replace").splitlines()[-count:]
+        )
 
     def _pid_file_lines(self) -> list[str]:
         """Lines of postmaster.pid: pid, data, start, port, socket folder, …; empty without one."""
@@ -720,6 +728,13 @@ def _make_private(folder: Path, user: OsUser | None) -> None:
         folder.chmod(0o700)
 
 
+def _overwrite(file: Path, content: bytes) -> None:
+    """Replace a file's content in place; never through a link that its owner could have laid."""
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_NOFOLLOW), "wb") as stream:
+        stream.truncate()
+        stream.write(content)
+
+
 def _is_private(folder: Path) -> bool:
     """Whether a folder is ours and nobody else may write in it."""
     try:
@@ -788,7 +803,8 @@ def _first_number(lines: Sequence[str]) -> int | None:
 
 
 def _signal(pid: int, number: signal.Signals) -> None:
-    """Send a signal; a process that is gone is fine."""    with contextlib.suppress(ProcessLookupError):
+    """Send a signal; a process that is gone is fine."""
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
 
 
