@@ -1,0 +1,167 @@
+"""The probe: a POSIX sh program that answers ticks with framed lines, and the command to start it.
+
+Belongs here: the program text and the command lines. Runs nothing, reads no answer (framing.py and
+reading.py do). Imports nothing of ours.
+
+Protocol, version 1. The client writes the tick number in decimal and a newline; anything else is
+ignored; end of file ends the program (one tick and end of file is a single shot). Per tick the
+program prints frames; a marker is `@@RESMON1 <nonce> <kind> <tick>`:
+
+    B k   core frame begins             D k   disk frame begins
+    boot <boot id>                      df <exit status of df>
+    up <uptime> <idle>                  now <seconds since the epoch, with fraction if date can>
+    cpu <ten jiffy counters>            root <file system type of />
+    online <list of cores>              mounts <how many df was asked for>[ cut]
+    load <contents of loadavg>          <output of df -Pk>
+    mem <key: kB>...                    F k   disk frame ends
+    net <name> <in> <out>...
+    E k   core frame ends               X k <reason>   no disk frame, or nothing at all
+
+Reasons: `df-busy` (the df of an earlier tick has not returned; no second one is started),
+`no-mounts` (the mount table is empty, or there is no grep), `no-disk` (started without the disk
+part), `no-proc <system>` (not Linux, or /proc is not mounted: nothing can be measured).
+
+What it costs the host: the core frame is made of shell builtins only, without a fork. dash and ash
+read one byte per system call, so reading stops at MemAvailable (older kernels: all of meminfo, for
+the fallback), the boot id is read once, and the mount table (hundreds of KB on a Kubernetes node)
+goes through grep every tenth tick, after the core frame is out. df and date run in the background.
+benchmarks/probe.py measures it.
+
+Which interfaces count: those with a bus device behind them (/sys/class/net/<name>/device), so that
+bridges, bonds, VLANs, tunnels and container links never double the traffic of their members; a
+function whose master is itself such a device (accelerated networking of clouds) is left to its
+master. Where there is no such device (containers): all but loopback, bonds, VLANs, and the links of
+container and tunnel software.
+
+Which file systems count: local types by allow-list, plus `/` whatever it is, one mount per device.
+No vfat (boot partitions are noise), nothing on loop, ram or zram devices (their bytes are counted
+elsewhere), no network or FUSE file system: those are never touched.
+"""
+
+import re
+
+PROBE_VERSION = 1
+"""Part of every marker; grows with any change of the frames that an older parser would misread."""
+
+MARKER = f"@@RESMON{PROBE_VERSION}"
+
+MAX_MOUNTS = 200
+"""More mounts than this are cut, and the disk totals are then unknown rather than too small."""
+
+_NONCE = re.compile(r"[0-9A-Za-z]{8,64}\Z")
+
+# The text goes between single quotes through an unknown login shell. So: no single quote and no
+# newline (tcsh), no exclamation mark without a blank after it (history of csh), no double backslash
+# (fish reads it as one even between single quotes). Lines end so that a blank may join them.
+
+_START = f"""\
+set -f; LC_ALL=C; PATH=${{PATH:+$PATH:}}/usr/bin:/bin; export LC_ALL PATH; exec 2>/dev/null;
+h="{MARKER} $1"; shift $#; p= f= z= a=0 t=; b=;
+read -r b </proc/sys/kernel/random/boot_id;
+"""
+
+_START_DISK = """\
+timeout 9 true </dev/null && t="timeout 10";
+"""
+
+_CORE = """\
+while read -r k; do
+[ "$k" -ge 0 ] || continue;
+u= c= o= l= e= q= v=;
+read -r u </proc/uptime; read -r c </proc/stat;
+while IFS=": " read -r i r x x x x x x x s x; do
+case $i in
+"Inter-|"|face|lo|veth*|docker*|br-*|virbr*|vnet*|tap*|tun*|wg*) ;;
+cali*|cni*|flannel*|lxc*|ifb*|dummy*) ;;
+*) if [ -e "/sys/class/net/$i/device" ]; then
+[ -e "/sys/class/net/$i/master/device" ] || q="$q $i $r $s";
+else case $i in bond*|team*|*.*) ;; *) v="$v $i $r $s";; esac; fi;;
+esac; done </proc/net/dev;
+while read -r i r x; do
+case $i in MemTotal:|MemFree:|Buffers:|Cached:|SReclaimable:|Shmem:) e="$e $i $r";;
+MemAvailable:) e="$e $i $r"; break;; esac; done </proc/meminfo;
+read -r l </proc/loadavg; read -r o </sys/devices/system/cpu/online;
+if [ -z "$o" ]; then i=0; while read -r x r; do
+case $x in cpu[0-9]*) i=$((i+1));; cpu) ;; *) break;; esac; done </proc/stat; o="count $i"; fi;
+if [ -z "$c" ]; then printf "%s\\n" "$h X $k no-proc $(uname -s </dev/null)"; continue; fi;
+printf "%s\\n" "$h B $k" "boot $b" "up $u" "$c" "online $o" "load $l" \
+"mem$e" "net${q:-$v}" "$h E $k";
+"""
+
+_DISK = f"""\
+if [ "$p" ]; then s= q=; read -r x x s q x </proc/$p/stat;
+case $q.$s in $$.[ZX]) ;; $$.?) printf "%s\\n" "$h X $k df-busy"; continue;; esac; wait $p; p=; fi;
+if [ $a -le 0 ]; then a=10 g=" " z= f=;
+y="ext[234]|xfs|btrfs|zfs|f2fs|jfs|reiserfs|bcachefs|nilfs2";
+set -- $(grep -E "^[^ ]* / |^[^ ]* [^ ]* ($y) " /proc/mounts);
+i=$# j=0;
+while [ $i -ge 6 ]; do i=$((i-6)) d=$1 m=$2 y=$3; shift 6;
+case $m in /) f=$y;; *) case $d in /dev/loop*|/dev/ram*|/dev/zram*) continue;; esac;; esac;
+case $g in *" $d "*) continue;; esac; g="$g$d ";
+if [ $j -ge {MAX_MOUNTS} ]; then z=" cut"; continue; fi; j=$((j+1));
+case $m in *"\\0"*|*"\\1"*) m=$(printf "%b" "$m");; esac; set -- "$@" "$m"; done; fi; a=$((a-1));
+if [ $# -eq 0 ]; then printf "%s\\n" "$h X $k no-mounts"; continue; fi;
+{{ o=$($t df -Pk "$@"); r=$?;
+printf "%s\\n" "$h D $k" "df $r" "now $(date +%s.%N)" "root $f" "mounts $#$z" "$o" "$h F $k";
+}} </dev/null & p=$! ;
+"""
+
+_NO_DISK = """\
+printf "%s\\n" "$h X $k no-disk";
+"""
+
+_END = """\
+done
+"""
+
+
+def probe_source(*, with_disk: bool = True) -> str:
+    """The program as text for people, one statement or so per line; the nonce is `$1`.
+
+    Args:
+        with_disk: False leaves out file systems and the host's clock: no fork at all.
+    """
+    disk = (_START_DISK, _CORE, _DISK) if with_disk else ("", _CORE, _NO_DISK)
+    return "".join((_START, *disk, _END))
+
+
+def probe_command(nonce: str) -> str:
+    """One line for an SSH exec request, for any login shell that knows `exec` and single quotes.
+
+    Args:
+        nonce: 8 to 64 ASCII letters and digits, new for each connection. It keeps what a banner, an
+            rc file or another program prints from being taken for an answer.
+
+    Raises:
+        ValueError: the nonce is of another form (it would end up in a shell command).
+    """
+    return f"exec /bin/sh -c '{_one_line(probe_source())}' resmon {_checked(nonce)}"
+
+
+def probe_argv(
+    nonce: str, *, shell: tuple[str, ...] = ("/bin/sh",), with_disk: bool = True
+) -> list[str]:
+    """Argument vector that starts the same program without an outer shell (transport `local`).
+
+    Args:
+        nonce: as in `probe_command`.
+        shell: the POSIX shell that interprets it, for example `("busybox", "sh")`.
+        with_disk: False leaves out file systems and the host's clock.
+
+    Raises:
+        ValueError: the nonce is of another form.
+    """
+    return [*shell, "-c", _one_line(probe_source(with_disk=with_disk)), "resmon", _checked(nonce)]
+
+
+def _one_line(source: str) -> str:
+    """The lines joined by blanks."""
+    return " ".join(source.splitlines())
+
+
+def _checked(nonce: str) -> str:
+    """The nonce, when it is one."""
+    if not _NONCE.match(nonce):
+        msg = f"The nonce {nonce!r} is not 8 to 64 ASCII letters and digits."
+        raise ValueError(msg)
+    return nonce
