@@ -1,0 +1,38 @@
+"""The connection that commands use: the data database of the settings, with its schema up to date.
+
+Belongs here: connecting for a person at a prompt, and the translation of what the database answers.
+How connections and migrations work is in resmon_resources.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+
+from resmon_resources import migrations
+from resmon_resources.errors import DatabaseError
+from resmon_resources.postgres import PostgresResource
+from resmon_resources.settings import load_settings
+
+
+@contextmanager
+def data_connection() -> Iterator[psycopg.Connection[Any]]:
+    """A connection for one command; functions that write make their own transactions.
+
+    Raises:
+        DatabaseUnreachable: no connection; the message names `resmon up`.
+        SchemaOutdated: migrations are pending; the message names `resmon db migrate`.
+        DatabaseError: a statement failed in a way that none of our functions foresaw.
+    """
+    try:
+        with PostgresResource().connect(autocommit=True) as connection:
+            migrations.check(connection, load_settings().sql_path)
+            yield connection
+    except psycopg.Error as error:
+        told = (str(error).splitlines() or [type(error).__name__])[0]
+        msg = (
+            f"The database refused or lost a statement: {told}. Nothing of it was written. "
+            "Try again; when it stays, look at the database's log."
+        )
+        raise DatabaseError(msg) from error

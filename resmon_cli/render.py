@@ -1,0 +1,153 @@
+"""How values look in a terminal: bytes, rates, percents, ages, statuses, tables.
+
+Belongs here: formatting that several commands share. Reads nothing; knows no database.
+"""
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+
+import click
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+NOTHING = "-"
+"""Shown for what was not measured; zero is shown as zero."""
+
+_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
+_KIBI = 1024.0
+_WIDTH_WITHOUT_TERMINAL = 160
+"""A pipe has no width; most tables fit into this without a fold, and `grep` wants whole lines."""
+_MINUTE, _HOUR, _DAY = 60, 3600, 86400
+_CRITICAL_PCT, _WARNING_PCT = 90.0, 75.0
+
+STATUS_STYLES: Mapping[str, str] = {
+    "healthy": "green",
+    "warning": "yellow",
+    "critical": "bold red",
+    "error": "bold magenta",
+    "stale": "dim",
+    "waiting": "cyan",
+    "paused": "dim",
+    "offline": "dim",
+    "deleted": "dim strike",
+    "active": "green",
+}
+
+
+def bytes_text(value: float | None) -> str:
+    """`1.5 GiB`; binary units, three significant digits at most."""
+    if value is None:
+        return NOTHING
+    number = float(value)
+    for unit in _UNITS[:-1]:
+        if abs(number) < _KIBI:
+            return _scaled(number, unit)
+        number /= _KIBI
+    return _scaled(number, _UNITS[-1])
+
+
+def rate_text(bytes_per_second: float | None) -> str:
+    """`1.5 MiB/s`."""
+    return NOTHING if bytes_per_second is None else f"{bytes_text(bytes_per_second)}/s"
+
+
+def percent_text(value: float | None, *, warning_from: float = _WARNING_PCT) -> Text:
+    """`42 %`, coloured from `warning_from` and from 90 on."""
+    if value is None:
+        return Text(NOTHING, style="dim")
+    style = ""
+    if value >= _CRITICAL_PCT:
+        style = STATUS_STYLES["critical"]
+    elif value >= warning_from:
+        style = STATUS_STYLES["warning"]
+    return Text(f"{value:.0f} %" if value >= 10 else f"{value:.1f} %", style=style)  # noqa: PLR2004
+
+
+def share_pct(part: float | None, whole: float | None) -> float | None:
+    """`part` of `whole` in percent; None when either was not measured or the whole is nothing."""
+    return None if part is None or not whole else 100.0 * part / whole
+
+
+def duration_text(seconds: float | None) -> str:
+    """`45 s`, `12 min`, `3.5 h`, `12 d`: one unit, for ages and uptimes."""
+    if seconds is None:
+        return NOTHING
+    size = abs(seconds)
+    if size < 2 * _MINUTE:
+        return f"{seconds:.0f} s"
+    if size < 2 * _HOUR:
+        return f"{seconds / _MINUTE:.0f} min"
+    if size < 2 * _DAY:
+        return f"{seconds / _HOUR:.1f} h"
+    return f"{seconds / _DAY:.0f} d"
+
+
+def number_text(value: float | None, *, digits: int = 2) -> str:
+    """A plain number with a fixed count of decimals."""
+    return NOTHING if value is None else f"{value:.{digits}f}"
+
+
+def time_text(moment: datetime | None) -> str:
+    """`2026-03-01 12:00:30`, UTC."""
+    return NOTHING if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+
+
+def iso_text(moment: datetime | None) -> str | None:
+    """`2026-03-01T12:00:30Z` for machines; None stays None."""
+    return None if moment is None else moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def status_text(status: str) -> Text:
+    """A status or state in its colour."""
+    return Text(status, style=STATUS_STYLES.get(status, ""))
+
+
+def plain_table(*columns: str, right: Iterable[str] = ()) -> Table:
+    """An empty table in the style of all commands; the columns named in `right` are numbers."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    numbers = set(right)
+    for column in columns:
+        if column in numbers:
+            table.add_column(column, justify="right", no_wrap=True)
+        else:
+            table.add_column(column, overflow="fold")
+    return table
+
+
+def console(*, is_error: bool = False) -> Console:
+    """A console on standard output (or error); wide when that is not a terminal."""
+    stream = sys.stderr if is_error else sys.stdout
+    width = None
+    if not stream.isatty() and not os.environ.get("COLUMNS"):
+        width = _WIDTH_WITHOUT_TERMINAL
+    return Console(file=stream, width=width, highlight=False, soft_wrap=False)
+
+
+def print_json(value: object) -> None:
+    """A value as indented JSON on standard output; moments as ISO 8601 in UTC."""
+    click.echo(json.dumps(value, indent=2, default=_json_of))
+
+
+def note(message: str) -> None:
+    """A remark that is not part of the result: to standard error."""
+    click.echo(message, err=True)
+
+
+def _scaled(number: float, unit: str) -> str:
+    """Number and unit; whole bytes, else one decimal below a hundred."""
+    if unit == "B" or abs(number) >= 100:  # noqa: PLR2004
+        return f"{number:.0f} {unit}"
+    return f"{number:.1f} {unit}"
+
+
+def _json_of(value: object) -> object:
+    """What json does not know by itself."""
+    if isinstance(value, datetime):
+        return iso_text(value)
+    msg = f"{type(value).__name__} has no JSON form"
+    raise TypeError(msg)
