@@ -129,6 +129,11 @@ class AnswerAssembler:
         answers, self._answers = self._answers, []
         return answers
 
+    def has_core(self, tick: int) -> bool:
+        """Whether the core of a tick is in and only its disk is waited for."""
+        parts = self._pending.get(tick)
+        return parts is not None and parts.core is not None
+
     def expire(self, tick: int) -> Answer | None:
         """Give up waiting for the rest of a tick; what arrives for it later is dropped.
 

@@ -1,0 +1,744 @@
+"""The fleet: one open channel per server, kept open, asked, and reopened when it breaks.
+
+Belongs here: which connection is opened when, by whom and how often again; ticks in, events out; and
+`open_once` for a single server. Knows nothing of what an answer says, of the inventory or of the database.
+Imports channels, ssh and known_hosts.
+
+Threads: the caller's; one loop that owns every open channel and every timer; up to `workers` that carry out
+openings, which may wait; one closer. A member's state is changed by the loop only. Callers hand work over
+through an inbox and read single fields. A server that hangs therefore costs a worker at most, until its
+limit, and never the loop.
+"""
+
+import functools
+import heapq
+import logging
+import queue
+import random
+import selectors
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from resmon_resources.channels import (
+    PRIMING_TICK,
+    Attempt,
+    Limits,
+    LocalChannel,
+    ProbeChannel,
+    Step,
+    Target,
+)
+from resmon_resources.errors import Cause, CollectionError, ResmonError
+from resmon_resources.known_hosts import KnownHosts
+from resmon_resources.probe.framing import Answer
+from resmon_resources.ssh import IdentityFiles, open_ssh
+
+__all__ = [
+    "Answered",
+    "ChannelState",
+    "Event",
+    "Fleet",
+    "Limits",
+    "Lost",
+    "OpenFailed",
+    "Opened",
+    "RetryPolicy",
+    "Target",
+    "open_once",
+]
+
+_LOG = logging.getLogger(__name__)
+
+HANDSHAKES_PER_SECOND = 100.0
+"""Openings begun per second. One costs about 4 CPU-ms, so this is 40 % of a core, and 10,000 take 100 s."""
+
+MISSES_UNTIL_LOST = 2
+"""Ticks in a row without an answer after which a channel is given up."""
+
+_POSTPONED_SECONDS = 0.05
+"""When to look again at a channel that could not write or read to its end."""
+
+_SLOW_CAUSES: frozenset[Cause] = frozenset({"auth_failed", "host_key_changed", "host_key_unknown"})
+
+_DICE = random.SystemRandom()
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """When to open again after a failure.
+
+    Attributes:
+        retries: quick retries; after them the failure is final and attempts go on ever more slowly.
+        backoff_seconds: before the first retry; doubles with each.
+        jitter: share by which a delay varies, so that a fleet does not come back in step.
+        ceiling_seconds: longest delay.
+        slow_seconds: first delay after a refused login or host key, which are final at once: five refused
+            logins in ten minutes are a ban by fail2ban's defaults, and this makes three.
+        reopen_seconds: before a channel that worked is opened again.
+    """
+
+    retries: int = 2
+    backoff_seconds: float = 5
+    jitter: float = 0.25
+    ceiling_seconds: float = 600
+    slow_seconds: float = 120
+    reopen_seconds: float = 1
+
+    def is_final(self, failures: int, cause: Cause) -> bool:
+        """Whether the `failures`-th failure in a row counts as an error of the server."""
+        return cause in _SLOW_CAUSES or failures > self.retries
+
+    def delay(self, failures: int, cause: Cause) -> float:
+        """Seconds until the next attempt after `failures` (1 or more) in a row, without jitter."""
+        base = self.slow_seconds if cause in _SLOW_CAUSES else self.backoff_seconds
+        doublings = min(failures - 1, 30)
+        return min(self.ceiling_seconds, base * float(2**doublings))
+
+    def spread(self, delay: float) -> float:
+        """The delay with its jitter."""
+        return delay * (1 + _DICE.uniform(-self.jitter, self.jitter))
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A channel works: its priming answer came, and follows as `Answered` with tick 0.
+
+    Attributes:
+        server_id: which server.
+        seconds: from the first step to the priming answer.
+    """
+
+    server_id: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An answer.
+
+    Attributes:
+        server_id: which server.
+        tick: number that was asked; 0 is the priming one.
+        answer: what the probe said.
+        received_at: when, in seconds since the epoch.
+    """
+
+    server_id: int
+    tick: int
+    answer: Answer
+    received_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFailed:
+    """A channel could not be opened; another attempt is scheduled.
+
+    Attributes:
+        server_id: which server.
+        cause: one of `Cause`.
+        step: step that failed.
+        detail: what happened and what to do.
+        is_final: quick retries are used up; the server counts as failed until it opens.
+    """
+
+    server_id: int
+    cause: Cause
+    step: str
+    detail: str
+    is_final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """An open channel broke; opening it again is scheduled.
+
+    Attributes:
+        server_id: which server.
+        cause: one of `Cause`.
+        step: step that failed.
+        detail: what happened and what to do.
+    """
+
+    server_id: int
+    cause: Cause
+    step: str
+    detail: str
+
+
+Event = Opened | Answered | OpenFailed | Lost
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelState:
+    """What is known of a server's channel.
+
+    Attributes:
+        status: `opening` also while the next attempt is waited for.
+        cause: of the last failure since the channel was open last; None when there was none.
+        step: step of that failure.
+        detail: what happened and what to do.
+        is_final: quick retries are used up.
+    """
+
+    status: Literal["opening", "open", "unknown"]
+    cause: Cause | None = None
+    step: str = ""
+    detail: str = ""
+    is_final: bool = False
+
+
+@dataclass(slots=True)
+class _Member:
+    """One server of the fleet; `generation` tells what belongs to an older connection of it."""
+
+    target: Target
+    generation: int = 0
+    attempt: Attempt | None = None
+    channel: ProbeChannel | None = None
+    is_open: bool = False
+    has_settled: bool = False
+    failures: int = 0
+    failure: CollectionError | None = None
+    misses: int = 0
+    is_proven: bool = (
+        False  # has answered beyond the priming tick, so that breaking is not flapping
+    )
+
+
+@dataclass(order=True, slots=True)
+class _Timer:
+    """Something to do at a monotonic time."""
+
+    due: float
+    number: int
+    action: Callable[[], None] = field(compare=False)
+
+
+def open_once(
+    target: Target,
+    *,
+    known_hosts: KnownHosts,
+    limits: Limits | None = None,
+    on_step: Callable[[Step], None] | None = None,
+) -> ProbeChannel:
+    """Open one channel now and wait for its priming answer (`first_answer`).
+
+    Args:
+        target: server to reach.
+        known_hosts: host keys to believe.
+        limits: how long each step may take; default `Limits()`.
+        on_step: called after each step that went well.
+
+    Returns:
+        A channel to `ask`; the caller closes it.
+
+    Raises:
+        CollectionError: cause, step, and what to do.
+    """
+    limits = limits or Limits()
+    attempt = Attempt(limits, on_step)
+    channel = _open(target, known_hosts, IdentityFiles(), attempt)
+    began = attempt.begin("read")
+    try:
+        channel.ask(PRIMING_TICK, attempt.seconds_left(limits.first_answer))
+    except CollectionError:
+        channel.close()
+        raise
+    attempt.end(began)
+    return channel
+
+
+def _open(
+    target: Target, known_hosts: KnownHosts, identities: IdentityFiles, attempt: Attempt
+) -> ProbeChannel:
+    """Start the probe over the target's transport; its priming answer is still to come."""
+    if target.transport == "local":
+        began = attempt.begin("shell")
+        channel = LocalChannel(target, attempt.limits)
+        attempt.hold(channel.abort)
+        attempt.end(began)
+        return channel
+    return open_ssh(target, known_hosts=known_hosts, identities=identities, attempt=attempt)
+
+
+class Fleet:
+    """Keeps a channel open to every target.
+
+    Args:
+        known_hosts: host keys to believe.
+        limits: how long each step may take.
+        retry: when to try again.
+        workers: openings at the same time; 64 gained nothing over 16 (measured).
+        handshakes_per_second: openings begun per second.
+    """
+
+    def __init__(
+        self,
+        *,
+        known_hosts: KnownHosts,
+        limits: Limits | None = None,
+        retry: RetryPolicy | None = None,
+        workers: int = 16,
+        handshakes_per_second: float = HANDSHAKES_PER_SECOND,
+    ) -> None:
+        self._known_hosts = known_hosts
+        self._limits = limits or Limits()
+        self._retry = retry or RetryPolicy()
+        self._identities = IdentityFiles()
+        self._seconds_between_openings = 1 / handshakes_per_second
+        self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._inbox: deque[Callable[[], None]] = deque()
+        self._members: dict[int, _Member] = {}
+        self._timers: list[_Timer] = []
+        self._timer_count = 0
+        self._waiting: deque[tuple[int, int]] = (
+            deque()
+        )  # server id and generation, to be opened in this order
+        self._next_opening = 0.0
+        self._maximum_workers = workers
+        self._busy_workers = 0
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._workers: list[threading.Thread] = []
+        self._closings: queue.SimpleQueue[ProbeChannel | None] = queue.SimpleQueue()
+        self._posted = 0
+        self._done = 0
+        self._is_closed = False
+        self._is_wake_pending = False
+        self._selector = selectors.DefaultSelector()
+        self._wake_receiver, self._wake_sender = socket.socketpair()
+        self._wake_receiver.settimeout(0.0)
+        self._wake_sender.settimeout(0.0)
+        self._selector.register(self._wake_receiver, selectors.EVENT_READ)
+        self._closer = threading.Thread(
+            target=self._close_channels, name="fleet-closer", daemon=True
+        )
+        self._loop = threading.Thread(target=self._run, name="fleet-loop", daemon=True)
+        self._closer.start()
+        self._loop.start()
+
+    # For callers, from any thread.
+
+    def reconcile(self, targets: Iterable[Target]) -> None:
+        """Make the fleet this set: open new targets, close missing ones, reopen changed ones; returns at once."""
+        wanted = {target.server_id: target for target in targets}
+        self._posted += 1
+        self._post(functools.partial(self._reconcile, wanted))
+
+    def request(self, server_id: int, tick: int) -> bool:
+        """Ask a server for an answer to `tick`; never waits.
+
+        Returns:
+            False when it has no open channel; `failure_of` says why. True means that `Answered`, `Lost`, or
+            nothing within `Limits.answer` follows.
+        """
+        member = self._members.get(server_id)
+        if member is None or not member.is_open:
+            return False
+        self._post(functools.partial(self._request, server_id, member.generation, tick))
+        return True
+
+    def events(self, timeout_seconds: float) -> list[Event]:
+        """Events so far, in their order; waits up to `timeout_seconds` for the first.
+
+        Raises:
+            ResmonError: the fleet's loop has ended by a defect.
+        """
+        found: list[Event] = []
+        try:
+            event = self._events.get(timeout=max(0.0, timeout_seconds))
+            while True:
+                if event is not None:
+                    found.append(event)
+                event = self._events.get_nowait()
+        except queue.Empty:
+            pass
+        if not found and not self._loop.is_alive() and not self._is_closed:
+            msg = "The loop of the fleet ended unexpectedly; nothing is collected. The log has the traceback."
+            raise ResmonError(msg)
+        return found
+
+    def failure_of(self, server_id: int) -> ChannelState:
+        """State of a server's channel, with the cause when it is not open."""
+        member = self._members.get(server_id)
+        if member is None:
+            return ChannelState("unknown")
+        if member.is_open:
+            return ChannelState("open")
+        failure, failures = member.failure, member.failures
+        if failure is None:
+            return ChannelState("opening")
+        return ChannelState(
+            "opening",
+            failure.cause,
+            failure.step,
+            str(failure),
+            is_final=self._retry.is_final(failures, failure.cause),
+        )
+
+    def settled(self) -> bool:
+        """Whether every target has been open or has failed at least once."""
+        if self._posted != self._done:
+            return False
+        return all(member.has_settled for member in list(self._members.values()))
+
+    def close(self, *, timeout_seconds: float = 5) -> None:
+        """Close all channels and end all threads; waits at most `timeout_seconds`."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        deadline = time.monotonic() + timeout_seconds
+        self._post(lambda: None)
+        self._loop.join(timeout_seconds)
+        for _ in self._workers:
+            self._jobs.put(None)
+        for worker in self._workers:
+            worker.join(max(0.0, deadline - time.monotonic()))
+        if not self._loop.is_alive():
+            self._drain_inbox()  # channels that a worker opened too late go to the closer
+        self._closings.put(None)
+        self._closer.join(max(0.0, deadline - time.monotonic()))
+        threads = (self._loop, *self._workers, self._closer)
+        busy = [thread.name for thread in threads if thread.is_alive()]
+        if busy:
+            _LOG.warning("Closing the fleet: busy after %s s: %s", timeout_seconds, ", ".join(busy))
+
+    # The loop's thread from here on.
+
+    def _post(self, action: Callable[[], None]) -> None:
+        """Have the loop do something; from any thread."""
+        self._inbox.append(action)
+        if not self._is_wake_pending:
+            self._is_wake_pending = True
+            try:
+                self._wake_sender.send(b"\0")
+            except (BlockingIOError, OSError):
+                return  # full: the loop is being woken; closed: there is no loop to wake
+
+    def _run(self) -> None:
+        """Until closed: what arrived, what was posted, what is due."""
+        try:
+            while not self._is_closed:
+                for key, _ in self._selector.select(self._seconds_until_due()):
+                    if key.data is None:
+                        self._swallow_wakes()
+                    else:
+                        key.data()
+                self._is_wake_pending = False
+                self._drain_inbox()
+                self._do_due()
+                self._start_openings()
+        finally:
+            for member in self._members.values():
+                self._release(member)
+            self._members = {}
+            self._drain_inbox()
+            self._selector.close()
+            self._wake_receiver.close()
+            self._wake_sender.close()
+            self._events.put(None)
+
+    def _drain_inbox(self) -> None:
+        """Do what was posted so far."""
+        for _ in range(len(self._inbox)):
+            self._inbox.popleft()()
+
+    def _swallow_wakes(self) -> None:
+        """Empty the socket that wakes the loop."""
+        try:
+            self._wake_receiver.recv(4096)
+        except BlockingIOError:
+            return
+
+    def _seconds_until_due(self) -> float | None:
+        """How long the loop may sleep."""
+        if self._inbox:
+            return 0.0
+        times = []
+        if self._timers:
+            times.append(self._timers[0].due)
+        if self._waiting and self._busy_workers < self._maximum_workers:
+            times.append(self._next_opening)
+        return max(0.0, min(times) - time.monotonic()) if times else None
+
+    def _after(self, seconds: float, action: Callable[[], None]) -> None:
+        """Do something later."""
+        self._timer_count += 1
+        heapq.heappush(self._timers, _Timer(time.monotonic() + seconds, self._timer_count, action))
+
+    def _do_due(self) -> None:
+        """Do what is due."""
+        now = time.monotonic()
+        while self._timers and self._timers[0].due <= now:
+            heapq.heappop(self._timers).action()
+
+    def _current(self, server_id: int, generation: int) -> _Member | None:
+        """Member, unless it was removed or has moved on to another connection."""
+        member = self._members.get(server_id)
+        return member if member is not None and member.generation == generation else None
+
+    def _reconcile(self, wanted: dict[int, Target]) -> None:
+        """Add, remove, replace."""
+        for server_id in [known for known in self._members if known not in wanted]:
+            self._release(self._members.pop(server_id))
+        for server_id, target in wanted.items():
+            member = self._members.get(server_id)
+            if member is not None and member.target == target:
+                continue
+            generation = 0
+            if member is not None:
+                self._release(member)
+                generation = member.generation + 1
+            self._members[server_id] = _Member(target, generation)
+            self._waiting.append((server_id, generation))
+        self._done += 1
+
+    def _release(self, member: _Member) -> None:
+        """End the attempt and the channel of a member."""
+        member.is_open = False
+        if member.attempt is not None:
+            member.attempt.abort()
+            member.attempt = None
+        if member.channel is not None:
+            for fileno in member.channel.filenos():
+                self._selector.unregister(fileno)
+            member.channel.abort()
+            self._closings.put(member.channel)
+            member.channel = None
+
+    def _start_openings(self) -> None:
+        """Hand waiting members to workers, as many as are free and at the pace allowed."""
+        while self._waiting and self._busy_workers < self._maximum_workers:
+            now = time.monotonic()
+            if now < self._next_opening:
+                return
+            server_id, generation = self._waiting.popleft()
+            member = self._current(server_id, generation)
+            if member is None:
+                continue
+            self._next_opening = now + self._seconds_between_openings
+            member.attempt = attempt = Attempt(self._limits)
+            job = functools.partial(self._carry_out, member.target, generation, attempt)
+            self._busy_workers += 1
+            self._workers = [worker for worker in self._workers if worker.is_alive()]
+            if len(self._workers) < self._busy_workers:
+                name = f"fleet-worker-{len(self._workers)}"
+                worker = threading.Thread(target=self._work, name=name, daemon=True)
+                self._workers.append(worker)
+                worker.start()
+            self._jobs.put(job)
+            overdue = functools.partial(self._attempt_overdue, server_id, generation, attempt)
+            self._after(self._limits.total, overdue)
+
+    def _attempt_overdue(self, server_id: int, generation: int, attempt: Attempt) -> None:
+        """The limit of a whole opening has passed: fail it, whatever its worker waits for."""
+        member = self._current(server_id, generation)
+        if member is None or member.attempt is not attempt:
+            return
+        msg = (
+            f"{member.target.name} ({member.target.place}) could not be opened in {self._limits.total:g} s; "
+            f"it hung at the step {attempt.step}."
+        )
+        self._open_failed(member, CollectionError(msg, cause="timeout", step=attempt.step))
+
+    def _worker_is_free(self) -> None:
+        """A worker has finished its opening, well or not."""
+        self._busy_workers -= 1
+
+    def _attempt_failed(
+        self, server_id: int, generation: int, attempt: Attempt, error: CollectionError
+    ) -> None:
+        """A worker could not open a channel."""
+        member = self._current(server_id, generation)
+        if member is not None and member.attempt is attempt:
+            self._open_failed(member, error)
+
+    def _attempt_succeeded(self, generation: int, attempt: Attempt, channel: ProbeChannel) -> None:
+        """A worker has started a probe: watch it and ask for the priming answer."""
+        server_id = channel.target.server_id
+        member = self._current(server_id, generation)
+        if member is None or member.attempt is not attempt:
+            channel.abort()
+            self._closings.put(channel)
+            return
+        attempt.begin("read")
+        member.channel = channel
+        member.misses = 0
+        member.is_proven = False
+        serve = functools.partial(self._serve, server_id, generation, channel)
+        for fileno in channel.filenos():
+            self._selector.register(fileno, selectors.EVENT_READ, serve)
+        self._ask(
+            server_id, generation, PRIMING_TICK, attempt.seconds_left(self._limits.first_answer)
+        )
+        channel.notify(_OncePosted(self._post, serve))
+
+    def _request(self, server_id: int, generation: int, tick: int) -> None:
+        """A caller asks for an answer."""
+        member = self._current(server_id, generation)
+        if member is not None and member.is_open:
+            self._ask(server_id, generation, tick, self._limits.answer)
+
+    def _ask(self, server_id: int, generation: int, tick: int, seconds: float) -> None:
+        """Write a tick, and look later whether its answer came."""
+        channel = self._members[server_id].channel
+        if channel is None:
+            return
+        channel.request(tick)
+        self._look_again_if_postponed(server_id, generation, channel)
+        take_core = functools.partial(self._take_core, server_id, generation, channel, tick)
+        give_up = functools.partial(self._give_up, server_id, generation, channel, tick)
+        self._after(min(seconds, self._limits.disk_answer), take_core)
+        self._after(seconds, give_up)
+
+    def _serve(self, server_id: int, generation: int, channel: ProbeChannel) -> None:
+        """Read what a channel has to say."""
+        member = self._current(server_id, generation)
+        if member is None or member.channel is not channel:
+            return
+        try:
+            answers = channel.read()
+        except CollectionError as error:
+            self._break(member, error)
+            return
+        for answer in answers:
+            self._deliver(member, answer)
+        self._look_again_if_postponed(server_id, generation, channel)
+
+    def _look_again_if_postponed(
+        self, server_id: int, generation: int, channel: ProbeChannel
+    ) -> None:
+        """Come back to a channel that could not write or read to its end."""
+        if channel.is_postponed:
+            serve = functools.partial(self._serve, server_id, generation, channel)
+            self._after(_POSTPONED_SECONDS, serve)
+
+    def _take_core(self, server_id: int, generation: int, channel: ProbeChannel, tick: int) -> None:
+        """The disk part is late: deliver the core without it, if that is here."""
+        member = self._current(server_id, generation)
+        if member is None or member.channel is not channel:
+            return
+        answer = channel.take_core(tick)
+        if answer is not None:
+            self._deliver(member, answer)
+
+    def _give_up(self, server_id: int, generation: int, channel: ProbeChannel, tick: int) -> None:
+        """The limit of a tick has passed."""
+        member = self._current(server_id, generation)
+        if member is None or member.channel is not channel or not channel.awaits(tick):
+            return
+        answer = channel.give_up(tick)
+        if answer is not None:
+            self._deliver(member, answer)
+            return
+        member.misses += 1
+        if not member.is_open:
+            self._open_failed(member, channel.silence(self._limits.first_answer))
+        elif member.misses >= MISSES_UNTIL_LOST:
+            self._break(member, channel.silence(self._limits.answer))
+
+    def _deliver(self, member: _Member, answer: Answer) -> None:
+        """Report an answer; the priming one opens the channel."""
+        received_at = time.time()
+        server_id = member.target.server_id
+        member.misses = 0
+        if answer.tick != PRIMING_TICK:
+            member.is_proven = True
+            member.failures = 0
+        elif member.attempt is not None:
+            seconds = time.monotonic() - member.attempt.started
+            member.attempt = None
+            member.failure = None
+            member.is_open = True
+            member.has_settled = True
+            self._events.put(Opened(server_id, seconds))
+        self._events.put(Answered(server_id, answer.tick, answer, received_at))
+
+    def _break(self, member: _Member, error: CollectionError) -> None:
+        """A channel ended: before its priming answer this is a failed opening, later a loss."""
+        if not member.is_open:
+            self._open_failed(member, error)
+            return
+        self._release(member)
+        member.failure = error
+        self._events.put(Lost(member.target.server_id, error.cause, error.step, str(error)))
+        if member.is_proven:
+            self._open_again(member, self._retry.reopen_seconds)
+        else:
+            member.failures += 1
+            self._open_again(member, self._retry.delay(member.failures, error.cause))
+
+    def _open_failed(self, member: _Member, error: CollectionError) -> None:
+        """Report a failed opening and schedule the next."""
+        self._release(member)
+        member.failures += 1
+        member.failure = error
+        member.has_settled = True
+        is_final = self._retry.is_final(member.failures, error.cause)
+        self._events.put(
+            OpenFailed(member.target.server_id, error.cause, error.step, str(error), is_final)
+        )
+        self._open_again(member, self._retry.delay(member.failures, error.cause))
+
+    def _open_again(self, member: _Member, delay: float) -> None:
+        """Queue the next opening of a member."""
+        entry = (member.target.server_id, member.generation)
+        self._after(self._retry.spread(delay), functools.partial(self._waiting.append, entry))
+
+    # The workers and the closer.
+
+    def _work(self) -> None:
+        """Carry out openings until told to end."""
+        while (job := self._jobs.get()) is not None:
+            job()
+
+    def _carry_out(self, target: Target, generation: int, attempt: Attempt) -> None:
+        """Open one channel and hand it, or what went wrong, to the loop."""
+        failed = functools.partial(self._attempt_failed, target.server_id, generation, attempt)
+        # What is posted when an error comes that nobody foresaw: its traceback goes to the log with the
+        # end of this thread, its server tries again like any other, and a new worker takes the place.
+        msg = f"Opening {target.name} ({target.place}) ended by a defect of Resmon; see the log."
+        outcome = functools.partial(
+            failed, CollectionError(msg, cause="unsupported", step=attempt.step)
+        )
+        try:
+            channel = _open(target, self._known_hosts, self._identities, attempt)
+            outcome = functools.partial(self._attempt_succeeded, generation, attempt, channel)
+        except CollectionError as error:
+            outcome = functools.partial(failed, error)
+        finally:
+            self._post(outcome)
+            self._post(self._worker_is_free)
+
+    def _close_channels(self) -> None:
+        """Close channels, which may wait for a thread or a process to end."""
+        while (channel := self._closings.get()) is not None:
+            channel.close()
+
+
+class _OncePosted:
+    """Posts an action once until it is done, however often it is called."""
+
+    __slots__ = ("_action", "_is_posted", "_post")
+
+    def __init__(
+        self, post: Callable[[Callable[[], None]], None], action: Callable[[], None]
+    ) -> None:
+        self._post = post
+        self._action = action
+        self._is_posted = False
+
+    def __call__(self) -> None:
+        """Called by any thread."""
+        if not self._is_posted:
+            self._is_posted = True
+            self._post(self._run)
+
+    def _run(self) -> None:
+        """Called by the loop; what comes from here on posts again."""
+        self._is_posted = False
+        self._action()

@@ -1,0 +1,665 @@
+"""SSH: from a target to a probe channel, step by step, over paramiko.
+
+Belongs here: resolving, connecting, reading the banner, key exchange, the check of the host key,
+authentication by keys, starting the probe, and the channel itself. paramiko is used nowhere else; its
+exceptions end here. Knows nothing of retries, schedules or fleets.
+
+Traps of paramiko 5.1 that this module lives around (measured before the design was fixed):
+
+* The transport's thread polls its socket every 0.1 s: 1,000 idle connections burn 26 % of a core. The
+  timeout of the socket is raised once the probe is started (`IDLE_POLL_SECONDS`).
+* `start_client(timeout=...)` returns silently when time is up, so an event and our own limit are used.
+* `Channel.exec_command` waits for the server's word without any limit; a timer cuts the socket.
+* Writes wait during a key re-exchange and when the peer does not read. Both are looked at before a write.
+* A transport that is closed while its thread still sends may send on another connection's descriptor:
+  shut down, join the thread, then close, from one place.
+* `Packetizer.start_handshake` leaves a timer thread behind when the handshake fails.
+"""
+
+import contextlib
+import errno
+import getpass
+import logging
+import os
+import select
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import paramiko
+from cryptography.exceptions import UnsupportedAlgorithm
+
+from resmon_resources.channels import Attempt, Limits, ProbeChannel, Target, new_nonce, quote_output
+from resmon_resources.errors import Cause, CollectionError
+from resmon_resources.known_hosts import KnownHosts, fingerprint
+from resmon_resources.probe.program import probe_command
+
+IDLE_POLL_SECONDS = 15.0
+"""Socket timeout of an open connection. At 15 s 10,000 idle connections took 2.5 % of a core (2 cores, EPYC)."""
+
+USER_TIMEOUT_MILLISECONDS = 60_000
+"""TCP gives up on a peer that acknowledges nothing for this long (TCP_USER_TIMEOUT)."""
+
+WINDOW_BYTES = 256 * 1024
+"""What a server may send before we read on; bounds the memory that a flood takes."""
+
+KEY_EXCHANGE_WAIT_SECONDS = 2.0
+"""Longest that a write may wait when a key re-exchange begins between our look and the write."""
+
+DEFAULT_IDENTITIES = ("id_ed25519", "id_ecdsa", "id_rsa")
+"""Private keys looked for in ~/.ssh, in this order."""
+
+_BANNER_BYTES = 8 * 1024
+_READ_BYTES = 64 * 1024
+_QUOTED_STDERR_BYTES = 500
+
+# paramiko logs a traceback for each host that fails; the failure itself is reported as a CollectionError.
+_PARAMIKO_LOG = logging.getLogger("paramiko")
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """A private key to try.
+
+    Attributes:
+        label: file name or "agent: comment", for messages.
+        key: the key, never shown.
+    """
+
+    label: str
+    key: paramiko.PKey
+
+
+class IdentityFiles:
+    """Private keys loaded from files, kept until a file changes; safe for use by many threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loaded: dict[Path, tuple[tuple[int, int], paramiko.PKey]] = {}
+
+    def load(self, path: Path) -> paramiko.PKey:
+        """Key of a file, with the certificate beside it (`<file>-cert.pub`) when there is one.
+
+        Raises:
+            OSError: the file cannot be read.
+            paramiko.SSHException, ValueError, TypeError, UnsupportedAlgorithm: it holds no key that can be
+                used; TypeError means that it is encrypted.
+        """
+        status = path.stat()
+        stamp = (status.st_mtime_ns, status.st_size)
+        with self._lock:
+            found = self._loaded.get(path)
+        if found is not None and found[0] == stamp:
+            return found[1]
+        key = paramiko.PKey.from_path(path)
+        with self._lock:
+            self._loaded[path] = (stamp, key)
+        return key
+
+
+def quiet_paramiko() -> None:
+    """Keep paramiko from printing tracebacks of hosts that fail, unless somebody set its level."""
+    if _PARAMIKO_LOG.level == logging.NOTSET:
+        _PARAMIKO_LOG.setLevel(logging.CRITICAL + 1)
+
+
+def open_ssh(
+    target: Target, *, known_hosts: KnownHosts, identities: IdentityFiles, attempt: Attempt
+) -> "SshChannel":
+    """Open a connection and start the probe; its priming answer is still to come.
+
+    Raises:
+        CollectionError: a step failed; names the step and what to do. Nothing is left open.
+    """
+    quiet_paramiko()
+    began = attempt.begin("resolve")
+    addresses = resolve(target)
+    attempt.end(began, ", ".join(dict.fromkeys(str(entry.address[0]) for entry in addresses)))
+    began = attempt.begin("connect")
+    sock = tcp_connect(
+        target, addresses, timeout_seconds=attempt.seconds_left(attempt.limits.connect)
+    )
+    attempt.hold(lambda: _shut_down(sock))
+    attempt.end(began)
+    try:
+        began = attempt.begin("banner")
+        banner = await_banner(
+            target, sock, timeout_seconds=attempt.seconds_left(attempt.limits.banner)
+        )
+        attempt.end(began, banner)
+    except CollectionError:
+        sock.close()
+        raise
+    transport = paramiko.Transport(sock)
+    try:
+        _exchange_keys(target, transport, known_hosts, attempt)
+        _check_host_key(target, transport, known_hosts, attempt)
+        _authenticate(target, transport, identities, attempt)
+        return _start_probe(target, transport, sock, attempt)
+    except CollectionError:
+        close_transport(transport, sock, timeout_seconds=2)
+        raise
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One address of a host, as getaddrinfo gives it."""
+
+    family: int
+    address: tuple[str | int | bytes, ...]
+
+
+def resolve(target: Target) -> list[Address]:
+    """Addresses of a host, in the order of preference of the system.
+
+    Raises:
+        CollectionError: the name is not known.
+    """
+    try:
+        found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        msg = (
+            f"The name {target.host} of {target.name} could not be resolved: {error}. "
+            "Check the spelling and this machine's DNS."
+        )
+        raise CollectionError(msg, cause="unreachable", step="resolve") from error
+    return [
+        Address(family, address)
+        for family, _, _, _, address in found
+        if family in {socket.AF_INET, socket.AF_INET6}
+    ]
+
+
+def tcp_connect(
+    target: Target, addresses: Sequence[Address], *, timeout_seconds: float
+) -> socket.socket:
+    """Connect to the first address that answers; the limit covers all of them.
+
+    Raises:
+        CollectionError: refused, timeout or unreachable.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    error: OSError = TimeoutError("no address")
+    for index, entry in enumerate(addresses):
+        # The last address may use all that is left; an earlier one leaves the others their share.
+        left = (deadline - time.monotonic()) / (len(addresses) - index)
+        if left <= 0:
+            break
+        try:
+            sock = socket.socket(entry.family, socket.SOCK_STREAM)
+        except OSError as failure:
+            error = failure
+            continue
+        try:
+            sock.settimeout(left)
+            sock.connect(entry.address)
+            _tune(sock)
+        except OSError as failure:
+            sock.close()
+            error = failure
+        else:
+            return sock
+    raise _connect_error(target, error, timeout_seconds) from error
+
+
+def _tune(sock: socket.socket) -> None:
+    """Small packets at once, and an end to peers that vanished."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MILLISECONDS)
+
+
+def _connect_error(target: Target, error: OSError, seconds: float) -> CollectionError:
+    """What a failed TCP connection means."""
+    tried = f"No connection to {target.name} ({target.place})"
+    if isinstance(error, ConnectionRefusedError):
+        msg = f"{tried}: refused. sshd does not run there, or listens on another port."
+        return CollectionError(msg, cause="refused", step="connect")
+    if isinstance(error, TimeoutError) or error.errno == errno.ETIMEDOUT:
+        msg = f"{tried} in {seconds:.0f} s. The machine is off, or a firewall drops the packets."
+        return CollectionError(msg, cause="timeout", step="connect")
+    msg = f"{tried}: {error.strerror or error}. Check the address, the route and this machine's limits."
+    return CollectionError(msg, cause="unreachable", step="connect")
+
+
+def await_banner(target: Target, sock: socket.socket, *, timeout_seconds: float) -> str:
+    """Wait until the server has said which SSH it speaks, and leave its words in the socket.
+
+    A connection that never speaks costs a wait here and no transport with its thread.
+
+    Raises:
+        CollectionError: timeout, closed, or not an SSH server.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    seen = b""
+    try:
+        while (left := deadline - time.monotonic()) > 0:
+            # The low-water mark lets a trickling server wake us once per byte instead of spinning.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, len(seen) + 1)
+            sock.settimeout(left)
+            now_seen = sock.recv(_BANNER_BYTES, socket.MSG_PEEK)
+            if len(now_seen) <= len(seen):
+                raise _closed_early(target, seen)
+            seen = now_seen
+            for line in seen.split(b"\n")[:-1]:
+                if line.startswith(b"SSH-"):
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+                    return quote_output(line)
+            if len(seen) >= _BANNER_BYTES:
+                raise _no_ssh(target, seen)
+    except TimeoutError:
+        pass
+    except OSError as error:
+        msg = (
+            f"The connection to {target.name} ({target.place}) broke before the greeting: {error}."
+        )
+        raise CollectionError(msg, cause="unreachable", step="banner") from error
+    msg = (
+        f"{target.name} ({target.place}) accepted the connection but did not say which SSH it speaks "
+        f"in {timeout_seconds:.0f} s. sshd is overloaded or hangs, or something else listens there."
+    )
+    raise CollectionError(msg, cause="timeout", step="banner")
+
+
+def _no_ssh(target: Target, seen: bytes) -> CollectionError:
+    """Error of a server that says something else than SSH."""
+    msg = (
+        f"What answers at {target.place} for {target.name} is no SSH server; it says: "
+        f"{quote_output(seen)}. Check the port."
+    )
+    return CollectionError(msg, cause="unreadable", step="banner")
+
+
+def _closed_early(target: Target, seen: bytes) -> CollectionError:
+    """Error of a server that hangs up instead of greeting."""
+    said = f" It said: {quote_output(seen)}." if seen else ""
+    msg = (
+        f"{target.name} ({target.place}) closed the connection before its greeting.{said} sshd refuses this "
+        "address (MaxStartups, hosts.deny, fail2ban), or something else listens there."
+    )
+    return CollectionError(msg, cause="unreachable", step="banner")
+
+
+def _exchange_keys(
+    target: Target, transport: paramiko.Transport, known_hosts: KnownHosts, attempt: Attempt
+) -> None:
+    """Key exchange, asking first for the host key types that are known."""
+    began = attempt.begin("handshake")
+    left = attempt.seconds_left(attempt.limits.handshake)
+    options = transport.get_security_options()
+    options.key_types = host_key_preference(
+        known_hosts.key_types(target.host, target.port), tuple(options.key_types)
+    )
+    transport.banner_timeout = left
+    transport.handshake_timeout = left
+    done = threading.Event()
+    try:
+        transport.start_client(event=done)
+    except RuntimeError as error:
+        msg = (
+            f"No thread could be started for {target.name}: {error}. Raise the limit of processes of this "
+            "machine (ulimit -u, TasksMax, pids of the container)."
+        )
+        raise CollectionError(msg, cause="unreachable", step="handshake") from error
+    if not done.wait(left):
+        msg = (
+            f"The key exchange with {target.name} ({target.place}) did not finish in {left:.0f} s. The machine "
+            "is overloaded, or a firewall drops large packets (MTU)."
+        )
+        raise CollectionError(msg, cause="timeout", step="handshake")
+    if not transport.is_active():
+        raise _handshake_error(target, transport.get_exception())
+    attempt.end(began, transport.remote_version)
+
+
+def host_key_preference(known: Sequence[str], offered: tuple[str, ...]) -> tuple[str, ...]:
+    """Order in which to ask for host key algorithms: those of known keys first, as ssh does.
+
+    Without this a host known by its ed25519 key that prefers ecdsa would seem to have changed.
+    """
+    names = set(known) | ({"rsa-sha2-512", "rsa-sha2-256"} if "ssh-rsa" in known else set())
+    return tuple(sorted(offered, key=lambda name: name not in names))
+
+
+def _handshake_error(target: Target, error: Exception | None) -> CollectionError:
+    """What a failed key exchange means."""
+    who = f"{target.name} ({target.place})"
+    if isinstance(error, paramiko.ssh_exception.IncompatiblePeer):
+        msg = f"{who} and Resmon share no algorithm: {error}. The server's SSH is too old or too strict."
+        return CollectionError(msg, cause="unsupported", step="handshake")
+    if error is None or isinstance(error, EOFError | OSError):
+        msg = f"{who} closed the connection during the key exchange ({error or 'end of file'})."
+        return CollectionError(msg, cause="unreachable", step="handshake")
+    msg = f"The key exchange with {who} failed: {error}. What answers there does not keep to SSH."
+    return CollectionError(msg, cause="unreadable", step="handshake")
+
+
+def _check_host_key(
+    target: Target, transport: paramiko.Transport, known_hosts: KnownHosts, attempt: Attempt
+) -> None:
+    """Compare the key that the server proved to hold with known_hosts; strict, without exception."""
+    began = attempt.begin("host_key")
+    key = transport.host_key
+    if key is None:
+        raise _handshake_error(target, transport.get_exception())
+    blob = key.asbytes()
+    known_hosts.verify(target.host, target.port, key_type=key.get_name(), key_blob=blob)
+    attempt.end(began, f"{key.get_name()} {fingerprint(blob)}")
+
+
+def _authenticate(
+    target: Target, transport: paramiko.Transport, files: IdentityFiles, attempt: Attempt
+) -> None:
+    """Try keys until one is accepted; never a password."""
+    began = attempt.begin("auth")
+    deadline = time.monotonic() + attempt.seconds_left(attempt.limits.auth)
+    user = target.user_name or getpass.getuser()
+    tried: list[str] = []
+    problems: list[str] = []
+    with _agent_keys() as agent:
+        for identity in _identities(target, files, agent, problems):
+            tried.append(identity.label)
+            done = threading.Event()
+            try:
+                transport.auth_publickey(user, identity.key, done)
+            except (paramiko.SSHException, EOFError, OSError) as error:
+                raise _auth_error(target, user, tried, problems, str(error)) from error
+            if not done.wait(max(0.001, deadline - time.monotonic())):
+                msg = (
+                    f"{target.name} ({target.place}) did not decide about the login of {user} in "
+                    f"{attempt.limits.auth:g} s. The machine hangs, or its sshd waits for DNS or a directory service."
+                )
+                raise CollectionError(msg, cause="timeout", step="auth")
+            if transport.is_authenticated():
+                attempt.end(began, f"{user}, {identity.label}")
+                return
+            refusal = transport.get_exception()
+            if not transport.is_active():
+                raise _auth_error(
+                    target, user, tried, problems, f"it hung up ({refusal or 'end of file'})"
+                )
+            if isinstance(refusal, paramiko.BadAuthenticationType):
+                allowed = ", ".join(refusal.allowed_types)
+                raise _auth_error(target, user, tried, problems, f"it accepts only: {allowed}")
+    raise _auth_error(target, user, tried, problems, "")
+
+
+def _auth_error(
+    target: Target, user: str, tried: list[str], problems: list[str], reason: str
+) -> CollectionError:
+    """Error of a login that was not accepted: who, with which keys, and what to do."""
+    keys = f"keys tried: {', '.join(tried)}" if tried else "no key was found to try"
+    parts = [f"{target.name} ({target.place}) did not accept the login of {user}; {keys}"]
+    if problems:
+        parts.append(f"not usable: {'; '.join(problems)}")
+    if reason:
+        parts.append(reason)
+    msg = (
+        f"{'; '.join(parts)}. Add the public key to ~/.ssh/authorized_keys of {user} there, or name another "
+        "key with --identity-file."
+    )
+    return CollectionError(msg, cause="auth_failed", step="auth")
+
+
+@contextlib.contextmanager
+def _agent_keys() -> Iterator[list[paramiko.AgentKey]]:
+    """Keys of the SSH agent, usable while the context is open; none when there is no agent."""
+    if not os.environ.get("SSH_AUTH_SOCK"):
+        yield []
+        return
+    try:
+        agent = paramiko.Agent()
+    except (paramiko.SSHException, OSError, EOFError):
+        yield []
+        return
+    try:
+        yield list(agent.get_keys())
+    finally:
+        agent.close()
+
+
+def _identities(
+    target: Target,
+    files: IdentityFiles,
+    agent: list[paramiko.AgentKey],
+    problems: list[str],
+) -> Iterator[Identity]:
+    """Keys to try, in order: the named file alone, else the agent's and then those in ~/.ssh."""
+    if target.identity_file is not None:
+        yield from _named_identity(Path(target.identity_file).expanduser(), files, agent, problems)
+        return
+    seen = set()
+    for key in agent:
+        seen.add(key.asbytes())
+        yield Identity(f"agent: {key.comment or key.get_name()}", key)
+    for name in DEFAULT_IDENTITIES:
+        path = Path("~/.ssh").expanduser() / name
+        if not path.exists():
+            continue
+        loaded = _load(path, files, problems)
+        if loaded is not None and loaded.asbytes() not in seen:
+            yield Identity(str(path), loaded)
+
+
+def _named_identity(
+    path: Path, files: IdentityFiles, agent: list[paramiko.AgentKey], problems: list[str]
+) -> Iterator[Identity]:
+    """Key of a file; when it is encrypted, the agent's key that matches the .pub beside it."""
+    key = _load(path, files, problems)
+    if key is not None:
+        yield Identity(str(path), key)
+        return
+    try:
+        public = path.with_name(f"{path.name}.pub").read_text(encoding="utf-8").split()
+    except OSError:
+        return
+    for candidate in agent:
+        if len(public) > 1 and candidate.get_base64() == public[1]:
+            problems.clear()
+            yield Identity(f"{path} (by the agent)", candidate)
+
+
+def _load(path: Path, files: IdentityFiles, problems: list[str]) -> paramiko.PKey | None:
+    """Key of a file, or None with the problem noted; never its contents."""
+    try:
+        return files.load(path)
+    except OSError as error:
+        problems.append(f"{path}: {error.strerror or error}")
+    except (TypeError, paramiko.PasswordRequiredException):
+        problems.append(f"{path}: encrypted, load it into the agent (ssh-add)")
+    except (paramiko.SSHException, ValueError, UnsupportedAlgorithm):
+        problems.append(f"{path}: not a private key that can be read")
+    return None
+
+
+def _start_probe(
+    target: Target, transport: paramiko.Transport, sock: socket.socket, attempt: Attempt
+) -> "SshChannel":
+    """Open a session and run the probe in it."""
+    began = attempt.begin("shell")
+    left = attempt.seconds_left(attempt.limits.first_answer)
+    nonce = new_nonce()
+    is_cut = threading.Event()
+
+    def cut() -> None:
+        is_cut.set()
+        _shut_down(sock)
+
+    # open_session and, without any limit of its own, exec_command wait for the server.
+    timer = threading.Timer(left, cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        channel = transport.open_session(window_size=WINDOW_BYTES, timeout=left)
+        channel.settimeout(0.0)
+        channel.exec_command(probe_command(nonce))
+    except (paramiko.SSHException, EOFError, OSError) as error:
+        if is_cut.is_set() or "Timeout" in str(error):
+            msg = f"{target.name} ({target.place}) accepted the login but did not start a shell in {left:.0f} s."
+            raise CollectionError(msg, cause="timeout", step="shell") from error
+        cause: Cause = "no_shell" if transport.is_active() else "unreachable"
+        msg = (
+            f"{target.name} ({target.place}) accepted the login but runs no command: {error or 'it hung up'}. "
+            "The account must be allowed to run /bin/sh (no forced command, no ChrootDirectory for files only)."
+        )
+        raise CollectionError(msg, cause=cause, step="shell") from error
+    finally:
+        timer.cancel()
+        timer.join()
+    transport.clear_to_send_timeout = KEY_EXCHANGE_WAIT_SECONDS
+    sock.settimeout(IDLE_POLL_SECONDS)
+    attempt.end(began)
+    return SshChannel(
+        target, nonce, attempt.limits, transport=transport, sock=sock, channel=channel
+    )
+
+
+class _Notifier:
+    """What paramiko takes for an event of a buffer: tells that bytes came or the channel ended."""
+
+    __slots__ = ("_on_ready",)
+
+    def __init__(self, on_ready: Callable[[], None]) -> None:
+        self._on_ready = on_ready
+
+    def set(self) -> None:
+        """Called by the transport's thread, with the buffer's lock held."""
+        self._on_ready()
+
+    def clear(self) -> None:
+        """Called when the buffer was emptied."""
+
+
+class SshChannel(ProbeChannel):
+    """The probe in a session of an SSH connection that has no other."""
+
+    def __init__(
+        self,
+        target: Target,
+        nonce: str,
+        limits: Limits,
+        *,
+        transport: paramiko.Transport,
+        sock: socket.socket,
+        channel: paramiko.Channel,
+    ) -> None:
+        super().__init__(target, nonce, limits)
+        self._transport = transport
+        self._channel = channel
+        self._sock = sock
+        self._writable = select.poll()
+        self._writable.register(self._sock, select.POLLOUT)
+        self._stderr = b""
+        self._ready: threading.Event | None = None
+
+    @property
+    def transport_thread(self) -> threading.Thread:
+        """Thread of the connection, whose wake-ups a test counts."""
+        return self._transport
+
+    @property
+    def noise(self) -> str:
+        """First words of standard error and of output outside of answers."""
+        return f"{self._stderr.decode('utf-8', 'replace')} {super().noise}".strip()
+
+    def _can_write(self) -> bool:
+        """Whether a short write would return at once: no key re-exchange, room in the socket."""
+        return self._transport.clear_to_send.is_set() and bool(self._writable.poll(0))
+
+    def _send(self, line: bytes) -> bool:
+        if self._channel.closed or self._channel.eof_received:
+            return True  # reading says how it ended
+        if not self._can_write():
+            return False
+        try:
+            self._channel.sendall(line)
+        except TimeoutError:
+            return False  # the server's window is closed
+        except (paramiko.SSHException, EOFError, OSError):
+            return True
+        return True
+
+    def _receive(self) -> bytes | None:
+        # Reading may have to write: it opens the server's window again.
+        if not self._channel.closed and not self._can_write():
+            self.is_postponed = True
+            return None
+        self._receive_stderr()
+        try:
+            return self._channel.recv(_READ_BYTES)
+        except TimeoutError:
+            return None
+        except (paramiko.SSHException, EOFError, OSError):
+            return b""
+
+    def _receive_stderr(self) -> None:
+        """Empty standard error, which shares the window, and keep its first bytes."""
+        while self._channel.recv_stderr_ready():
+            try:
+                piece = self._channel.recv_stderr(_READ_BYTES)
+            except (TimeoutError, paramiko.SSHException, EOFError, OSError):
+                return
+            self._unanswered_bytes += len(piece)
+            self._stderr += piece[: _QUOTED_STDERR_BYTES - len(self._stderr)]
+
+    def _exit_status(self) -> int | None:
+        if self._channel.status_event.is_set() and self._channel.exit_status >= 0:
+            return self._channel.exit_status
+        return None
+
+    def _lost_because(self) -> str | None:
+        if self._transport.is_active():
+            return "the server closed the session" if self._channel.closed else None
+        return str(self._transport.saved_exception or "") or "the server closed it"
+
+    def wait_until_ready(self, timeout_seconds: float) -> None:
+        """Wait for bytes or the end."""
+        if self._ready is None:
+            self._ready = threading.Event()
+            self._channel.in_buffer.set_event(self._ready)
+        self._ready.wait(max(0.0, timeout_seconds))
+
+    def notify(self, on_ready: Callable[[], None]) -> None:
+        """Have `on_ready` called; at once when something is there already."""
+        notifier = cast("threading.Event", _Notifier(on_ready))
+        self._channel.in_stderr_buffer.set_event(notifier)
+        self._channel.in_buffer.set_event(notifier)
+
+    def filenos(self) -> tuple[int, ...]:
+        """None: this transport notifies."""
+        return ()
+
+    def abort(self) -> None:
+        """Shut the socket down; the transport's thread ends."""
+        _shut_down(self._sock)
+
+    def close(self, *, timeout_seconds: float = 2) -> None:
+        """Shut down, join the transport's thread, close."""
+        close_transport(self._transport, self._sock, timeout_seconds=timeout_seconds)
+
+
+def close_transport(
+    transport: paramiko.Transport, sock: socket.socket, *, timeout_seconds: float
+) -> None:
+    """End a transport: shut down, join its thread, and only then close the socket.
+
+    Closed while its thread is in a send, the descriptor may already be another connection's.
+    """
+    _shut_down(sock)
+    if transport.is_alive():
+        transport.join(timeout_seconds)
+    if not transport.is_alive():
+        transport.close()
+        sock.close()
+    transport.packetizer.complete_handshake()
+
+
+def _shut_down(sock: socket.socket) -> None:
+    """End both directions; whoever waits on the socket wakes up."""
+    with contextlib.suppress(OSError):
+        sock.shutdown(socket.SHUT_RDWR)
