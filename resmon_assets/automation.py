@@ -180,14 +180,14 @@ def _collector_request(action: Action) -> RunRequest:
     """A run for one shard and hour. No run key: it would forbid the restart of the same hour."""
     return RunRequest(
         partition_key=hour_key(action.hour),
-        run_config={
-            "ops": {"raw__server_resource_metrics": {"config": {"shard": action.shard}}}
-        },
+        run_config={"ops": {"raw__server_resource_metrics": {"config": {"shard": action.shard}}}},
         tags={SHARD_TAG: str(action.shard)},
     )
 
 
-def contiguous_ranges(hours: Sequence[datetime], *, limit: int) -> Iterator[tuple[datetime, datetime]]:
+def contiguous_ranges(
+    hours: Sequence[datetime], *, limit: int
+) -> Iterator[tuple[datetime, datetime]]:
     """Fold hours into ranges (first, last) of contiguous ones, oldest first, at most `limit` hours each.
 
     Args:
@@ -207,9 +207,7 @@ def contiguous_ranges(hours: Sequence[datetime], *, limit: int) -> Iterator[tupl
         yield first, last
 
 
-def range_request(
-    first: datetime, last: datetime, *, run_key: str | None = None
-) -> RunRequest:
+def range_request(first: datetime, last: datetime, *, run_key: str | None = None) -> RunRequest:
     """One run for the hours first..last (inclusive); a range goes by tags, as backfills do it."""
     if first == last:
         return RunRequest(run_key=run_key, partition_key=hour_key(first))
@@ -281,5 +279,7 @@ def metrics_1hour_schedule(context: ScheduleEvaluationContext) -> RunRequest:
 )
 def metrics_1day_schedule(context: ScheduleEvaluationContext) -> RunRequest:
     """The last closed UTC day."""
-    day = (context.scheduled_execution_time.astimezone(UTC) - timedelta(days=1)).strftime("%Y-%m-%d")
+    day = (context.scheduled_execution_time.astimezone(UTC) - timedelta(days=1)).strftime(
+        "%Y-%m-%d"
+    )
     return RunRequest(run_key=day, partition_key=day)

@@ -174,7 +174,9 @@ class EventReporter:
                 self._log_event(self._waiting[0])
                 self._waiting.pop(0)
         except sqlalchemy.exc.OperationalError as error:
-            logger.warning("Dagster's storage is away, %d events wait: %s", len(self._waiting), error)
+            logger.warning(
+                "Dagster's storage is away, %d events wait: %s", len(self._waiting), error
+            )
 
 
 def figures_metadata(figures: Figures, *, now: datetime, is_complete: bool) -> Metadata:
@@ -233,7 +235,9 @@ def _held_message(postgres: PostgresResource, *, hour: datetime, shard: int) -> 
     """Why this run may not collect: names the live one."""
     with postgres.connect() as connection:
         rows = [row for row in collectors_of(connection, hours=[hour]) if row.shard == shard]
-    holder = f"run {rows[0].run_id} (process {rows[0].pid} on {rows[0].host})" if rows else "another"
+    holder = (
+        f"run {rows[0].run_id} (process {rows[0].pid} on {rows[0].host})" if rows else "another"
+    )
     return (
         f"Shard {shard} of {hour_key(hour)} is being collected by {holder}. Two collectors of one hour are not "
         "allowed; nothing was changed. To restart collection, terminate that run: the sensor starts another."

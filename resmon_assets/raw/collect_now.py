@@ -105,13 +105,9 @@ def _read_twice(
         finally:
             channel.close()
     except CollectionError as error:
-        return Failure(
-            server.server_id, server.organization_id, instant, error.cause, str(error)
-        )
+        return Failure(server.server_id, server.organization_id, instant, error.cause, str(error))
     except ProbeUnreadable as error:
-        return Failure(
-            server.server_id, server.organization_id, instant, "unreadable", str(error)
-        )
+        return Failure(server.server_id, server.organization_id, instant, "unreadable", str(error))
     return sample_between(
         first,
         second,
@@ -140,9 +136,7 @@ def collect_now_op(
         servers = [
             server for server in list_servers(connection) if server.server_id in config.server_ids
         ]
-    outcomes = collect_now(
-        servers, known_hosts=ssh.host_keys(), clock=lambda: datetime.now(UTC)
-    )
+    outcomes = collect_now(servers, known_hosts=ssh.host_keys(), clock=lambda: datetime.now(UTC))
     stored = store_outcomes(postgres, outcomes)
     names = {server.server_id: server.name for server in servers}
     for outcome in outcomes:

@@ -14,7 +14,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from resmon_assets.raw.coverage import OK, CoverageTracker
@@ -278,7 +278,9 @@ class Collector:
 
     def _schedule(self, server: Server, *, after: datetime) -> None:
         """Queue the server's next instant after `after`."""
-        instant = next_instant(after, server.server_id, interval_seconds=server.interval_seconds)
+        instant = next_instant(
+            after, server_id=server.server_id, interval_seconds=server.interval_seconds
+        )
         self._scheduled[server.server_id] = instant
         heapq.heappush(self._due, (instant, server.server_id))
 
@@ -354,9 +356,7 @@ class Collector:
         except ProbeUnreadable as error:
             if pending is not None:
                 cause: Cause = "unsupported" if event.answer.unsupported else "unreadable"
-                self._fail_pending(
-                    event.server_id, pending, cause, str(error), is_final=True
-                )
+                self._fail_pending(event.server_id, pending, cause, str(error), is_final=True)
             return
         previous = self._previous.get(event.server_id)
         self._previous[event.server_id] = reading
@@ -372,9 +372,7 @@ class Collector:
                 clock_skew_seconds=clock_skew_seconds(reading, event.received_at),
             )
         )
-        self._figures.lateness_ms.append(
-            (event.received_at - pending.instant.timestamp()) * 1000.0
-        )
+        self._figures.lateness_ms.append((event.received_at - pending.instant.timestamp()) * 1000.0)
         self._note(server, pending.instant, OK)
 
     def _fail_pending(
@@ -496,12 +494,10 @@ def target_of(server: Server) -> Target:
 def latest_instant(server: Server, now: datetime) -> datetime:
     """The server's scheduled instant at or before `now`, aware UTC."""
     return instant_at_or_before(
-        now.astimezone(UTC), server.server_id, interval_seconds=server.interval_seconds
+        now, server_id=server.server_id, interval_seconds=server.interval_seconds
     )
 
 
 def _interval(server: Server) -> timedelta:
     """Time between two scheduled instants."""
     return timedelta(seconds=server.interval_seconds)
-
-

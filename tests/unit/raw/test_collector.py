@@ -1,0 +1,363 @@
+"""The collector's loop, with a fleet, a storage and a clock of our own: time passes only as the test says."""
+
+from collections import defaultdict
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from resmon_assets.raw import collector as loop
+from resmon_assets.raw.collector import Collector
+from resmon_assets.raw.schedule import instants_between
+from resmon_resources.collector_registry import Orders
+from resmon_resources.fleet import Answered, ChannelState, Lost, Opened, OpenFailed
+from resmon_resources.inventory import Server
+from resmon_resources.probe.framing import Answer
+from resmon_resources.sample_store import Committed
+
+HOUR = datetime(2026, 3, 1, 10, tzinfo=UTC)
+STEP = timedelta(milliseconds=200)
+
+
+def server_of(server_id=1, **changes):
+    server = Server(
+        server_id=server_id,
+        name=f"web-{server_id}",
+        organization_id=7,
+        organization_name="default",
+        transport="ssh",
+        host="10.0.0.1",
+        port=22,
+        user_name=None,
+        identity_file=None,
+        tags=(),
+        state="active",
+        interval_seconds=30,
+        changed_at=HOUR - timedelta(days=1),
+    )
+    return replace(server, **changes)
+
+
+def answer_of(tick, *, seconds):
+    """An answer of a machine that was booted at second 0 and is busy for a quarter of the time."""
+    busy, idle = int(seconds * 25), int(seconds * 75)
+    return Answer(
+        tick=tick,
+        core=(
+            "boot 11111111-2222-3333-4444-555555555555",
+            f"up {seconds:.2f} 1.00",
+            f"cpu  {busy} 0 0 {idle} 0 0 0 0 0 0",
+            "online 0",
+            "load 0.10 0.20 0.30 1/100 1000",
+        ),
+        disk=None,
+        disk_reason="df-busy",
+    )
+
+
+class World:
+    """Clock, fleet and storage in one: what the collector asks is answered 50 ms later."""
+
+    def __init__(self, servers, *, start):
+        self.now = start
+        self.inventory = list(servers)
+        self.is_settled = True
+        self.silent = set()
+        self.closed = {}
+        self.is_away = False
+        self.orders = {}
+        self.asked = []
+        self.queue = []
+        self.samples, self.failures, self.stretches = [], [], []
+        self.reports = []
+        self.opened_at = None
+        self.is_closed = False
+        self.unwanted = None
+        self.at = defaultdict(list)
+
+    # clock
+    def clock(self):
+        return self.now
+
+    def when(self, moment, act):
+        self.at[moment].append(act)
+
+    # fleet
+    def reconcile(self, targets):
+        self.targets = {target.server_id: target for target in targets}
+
+    def request(self, server_id, tick):
+        if server_id in self.closed:
+            return False
+        self.asked.append((self.now, server_id, tick))
+        if server_id not in self.silent:
+            received = self.now + timedelta(milliseconds=50)
+            uptime = (received - HOUR).total_seconds() + 7200
+            self.queue.append(
+                Answered(server_id, tick, self.reply(tick, uptime), received.timestamp())
+            )
+        return True
+
+    def reply(self, tick, uptime):
+        return answer_of(tick, seconds=uptime)
+
+    def events(self, timeout_seconds):
+        self.now += max(STEP, timedelta(seconds=timeout_seconds)) if timeout_seconds else STEP
+        for moment in sorted(moment for moment in self.at if moment <= self.now):
+            for act in self.at.pop(moment):
+                act()
+        queue, self.queue = self.queue, []
+        return queue
+
+    def failure_of(self, server_id):
+        return self.closed[server_id]
+
+    def settled(self):
+        return self.is_settled
+
+    def close(self, *, timeout_seconds=5):
+        self.is_closed = True
+
+    # storage
+    def servers(self, now):
+        return None if self.is_away else list(self.inventory)
+
+    def beat(self, now):
+        if self.is_away:
+            return None
+        values = {"is_stop_requested": False, "lease_renewed_at": now, "is_successor_open": False}
+        return Orders(**values | self.orders)
+
+    def mark_fleet_open(self, now):
+        self.opened_at = now
+        return True
+
+    def commit(self, samples, failures, stretches, *, now):
+        if self.is_away:
+            return None
+        self.samples += samples
+        self.failures += failures
+        self.stretches += stretches
+        return Committed(inserted=len(samples), duplicates=0)
+
+    # run
+    def collect(self, *, known_coverage=()):
+        return Collector(
+            hour=HOUR,
+            fleet=self,
+            storage=self,
+            clock=self.clock,
+            report=lambda figures, now: self.reports.append((now, figures)),
+            unwanted=lambda: self.unwanted,
+            known_coverage=known_coverage,
+        ).run()
+
+
+def instants(server_id, start, end):
+    return instants_between(start, end, server_id=server_id, interval_seconds=30)
+
+
+def test_the_hour_has_every_instant_once():
+    """Would let back: an instant lost or doubled within the hour."""
+    world = World([server_of(1), server_of(2)], start=HOUR - timedelta(seconds=170))
+    world.when(HOUR + timedelta(hours=1), lambda: world.orders.update(is_successor_open=True))
+    ended = world.collect()
+    assert ended.reason == "hour over"
+    for server_id in (1, 2):
+        stored = [s.collected_at for s in world.samples if s.server_id == server_id]
+        assert stored[:120] == instants(server_id, HOUR, HOUR + timedelta(hours=1))
+    assert world.is_closed
+    assert world.opened_at is not None
+    assert world.opened_at < HOUR
+
+
+def test_the_first_sample_of_the_hour_has_its_difference():
+    """Would let back: CPU and network missing in the first 30 s of each hour."""
+    world = World([server_of()], start=HOUR - timedelta(seconds=170))
+    world.when(HOUR + timedelta(minutes=2), lambda: setattr(world, "unwanted", "enough"))
+    assert world.collect().reason == "enough"
+    first = world.samples[0]
+    assert first.collected_at >= HOUR
+    assert first.cpu_pct == pytest.approx(25.0, abs=0.1)
+    assert first.elapsed_ms == pytest.approx(30_000, abs=300)
+    before = [at for at, _, _ in world.asked if at < first.collected_at]
+    assert len(before) == 1, "read once before the hour, not at every tick of the waiting time"
+
+
+def test_without_a_successor_it_goes_on_for_three_minutes():
+    """Would let back: a hole at the turn of the hour when the next run starts late."""
+    world = World([server_of()], start=HOUR + timedelta(minutes=55))
+    ended = world.collect()
+    assert ended.at >= HOUR + timedelta(hours=1, minutes=3)
+    over = [s for s in world.samples if s.collected_at >= HOUR + timedelta(hours=1)]
+    assert len(over) == 6
+
+
+@pytest.mark.parametrize(
+    ("orders", "reason"),
+    [
+        ({"is_stop_requested": True}, "stop requested"),
+        ({"lease_renewed_at": HOUR - timedelta(minutes=11)}, "lease expired"),
+    ],
+)
+def test_orders_end_it(orders, reason):
+    """Would let back: a collector that outlives its supervisor, or does not listen to a stop."""
+    world = World([server_of()], start=HOUR)
+    world.orders = orders
+    ended = world.collect()
+    assert ended.reason.startswith(reason)
+    assert ended.at < HOUR + timedelta(seconds=30)
+
+
+def test_a_closed_server_is_a_failure_with_its_cause_and_disturbs_nobody():
+    """Would let back: an unreachable server without a cause, or one that stops the others."""
+    world = World([server_of(1), server_of(2)], start=HOUR)
+    world.closed[1] = ChannelState("opening", "refused", "connect", "nobody listens", is_final=True)
+    world.when(HOUR + timedelta(minutes=2), lambda: setattr(world, "unwanted", "enough"))
+    ended = world.collect()
+    assert {failure.cause for failure in world.failures} == {"refused"}
+    assert {failure.server_id for failure in world.failures} == {1}
+    assert all(failure.is_final for failure in world.failures)
+    assert {sample.server_id for sample in world.samples} == {2}
+    assert ended.figures.failures == {"refused": 4}
+    causes = {(stretch.server_id, stretch.cause) for stretch in world.stretches}
+    assert causes == {(1, "refused"), (2, "ok")}
+
+
+def test_a_server_that_is_opening_has_not_failed_yet():
+    """Would let back: every start of the collector shown as an outage."""
+    world = World([server_of()], start=HOUR)
+    world.closed[1] = ChannelState("opening")
+    world.when(HOUR + timedelta(minutes=1), lambda: world.closed.clear())
+    world.when(HOUR + timedelta(minutes=2), lambda: setattr(world, "unwanted", "enough"))
+    world.collect()
+    assert world.failures == []
+    assert len(world.samples) == 2
+
+
+def test_a_silent_server_is_a_timeout():
+    """Would let back: an instant that was asked for and is neither sample nor failure."""
+    world = World([server_of()], start=HOUR)
+    world.silent.add(1)
+    world.when(HOUR + timedelta(minutes=1, seconds=30), lambda: setattr(world, "unwanted", "x"))
+    world.collect()
+    assert [failure.cause for failure in world.failures][:2] == ["timeout", "timeout"]
+    assert world.samples == []
+
+
+def test_a_lost_connection_fails_what_was_asked():
+    """Would let back: a pending instant forgotten when its connection breaks."""
+    world = World([server_of()], start=HOUR)
+    world.silent.add(1)
+    first = instants(1, HOUR, HOUR + timedelta(minutes=1))[0]
+    world.when(
+        first + timedelta(seconds=1),
+        lambda: world.queue.append(Lost(1, "unreachable", "read", "connection reset")),
+    )
+    world.when(first + timedelta(seconds=3), lambda: setattr(world, "unwanted", "enough"))
+    world.collect()
+    assert [(f.cause, f.attempted_at, f.is_final) for f in world.failures] == [
+        ("unreachable", first, False)
+    ]
+
+
+def test_an_unreadable_answer_is_a_final_failure():
+    """Would let back: garbage stored, or a garbled server shown as healthy."""
+    world = World([server_of()], start=HOUR)
+    world.reply = lambda tick, uptime: Answer(tick, ("nonsense",), None, "df-busy")
+    world.when(HOUR + timedelta(seconds=40), lambda: setattr(world, "unwanted", "enough"))
+    world.collect()
+    assert world.samples == []
+    assert {(f.cause, f.is_final) for f in world.failures} == {("unreadable", True)}
+
+
+def test_an_unsupported_host_is_named_so():
+    """Would let back: a host without /proc reported as garbled."""
+    world = World([server_of()], start=HOUR)
+    world.reply = lambda tick, uptime: Answer(tick, (), None, None, "no-proc Darwin")
+    world.when(HOUR + timedelta(seconds=40), lambda: setattr(world, "unwanted", "enough"))
+    world.collect()
+    assert {f.cause for f in world.failures} == {"unsupported"}
+
+
+def test_samples_wait_while_the_database_is_away():
+    """Would let back: a restart of Postgres that costs samples."""
+    world = World([server_of()], start=HOUR)
+    world.when(HOUR + timedelta(minutes=1), lambda: setattr(world, "is_away", True))
+    world.when(HOUR + timedelta(minutes=6), lambda: setattr(world, "is_away", False))
+    world.when(HOUR + timedelta(minutes=7), lambda: setattr(world, "unwanted", "enough"))
+    world.collect()
+    stored = [sample.collected_at for sample in world.samples]
+    assert stored == instants(1, HOUR + timedelta(milliseconds=1), HOUR + timedelta(minutes=7))
+
+
+def test_a_full_queue_drops_the_oldest_and_counts_them(monkeypatch):
+    """Would let back: memory without bound, or a loss that nobody sees."""
+    monkeypatch.setattr(loop, "QUEUE_ROWS", 3)
+    world = World([server_of()], start=HOUR)
+    world.is_away = False
+    world.when(HOUR + timedelta(seconds=1), lambda: setattr(world, "is_away", True))
+    world.when(HOUR + timedelta(minutes=3), lambda: setattr(world, "is_away", False))
+    world.when(HOUR + timedelta(minutes=4), lambda: setattr(world, "unwanted", "enough"))
+    ended = world.collect()
+    assert ended.figures.lost == 3
+    assert ended.figures.samples == len(world.samples) == 5
+
+
+def test_inventory_changes_take_effect_within_two_ticks():
+    """Would let back: a restart needed to add or pause a server."""
+    world = World([server_of(1)], start=HOUR)
+
+    def change():
+        world.inventory = [server_of(2)]
+
+    world.when(HOUR + timedelta(minutes=2), change)
+    world.when(HOUR + timedelta(minutes=4), lambda: setattr(world, "unwanted", "enough"))
+    world.collect()
+    last_of_first = max(s.collected_at for s in world.samples if s.server_id == 1)
+    first_of_second = min(s.collected_at for s in world.samples if s.server_id == 2)
+    assert last_of_first <= HOUR + timedelta(minutes=2, seconds=15)
+    assert first_of_second <= HOUR + timedelta(minutes=2, seconds=60)
+    assert set(world.targets) == {2}
+
+
+def test_figures_are_reported_every_five_minutes():
+    """Would let back: an hour run that shows nothing in the UI until it ends."""
+    world = World([server_of()], start=HOUR)
+    world.when(HOUR + timedelta(minutes=12), lambda: setattr(world, "unwanted", "enough"))
+    ended = world.collect()
+    samples = [figures.samples for _, figures in world.reports]
+    assert len(samples) == 3
+    assert samples[0] in (9, 10)
+    assert sum(samples) == ended.figures.samples == len(world.samples)
+
+
+def test_an_interruption_commits_what_arrived():
+    """Would let back: the last second of samples lost when a run is terminated."""
+    world = World([server_of()], start=HOUR)
+    first = instants(1, HOUR, HOUR + timedelta(minutes=1))[0]
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    world.when(first + timedelta(milliseconds=500), interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        world.collect()
+    assert [sample.collected_at for sample in world.samples] == [first]
+    assert world.is_closed
+
+
+def test_openings_are_logged_only_when_they_matter(caplog):
+    """Would let back: a failure without the server's context in the log, or a line per retry."""
+    world = World([server_of()], start=HOUR)
+    world.queue = [
+        Opened(1, 0.2),
+        OpenFailed(1, "auth_failed", "auth", "no key was accepted", is_final=False),
+        OpenFailed(1, "auth_failed", "auth", "no key was accepted", is_final=True),
+    ]
+    world.when(HOUR + timedelta(seconds=10), lambda: setattr(world, "unwanted", "enough"))
+    world.collect()
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert warnings == [
+        "server web-1 (10.0.0.1:22, default): auth_failed at auth: no key was accepted"
+    ]
