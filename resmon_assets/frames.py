@@ -1,7 +1,7 @@
-"""Columns of the raw and tier tables as polars sees them, with units: the one place that names them in Python.
+"""Columns of the raw and tier tables as polars sees them, with units: named here and nowhere else.
 
-Belongs here: names, dtypes and units in the order of the tables (a test compares them with the database), and
-the names of metrics and statistics. Computes nothing. Imports polars only.
+Belongs here: names, dtypes and units in the order of the tables (a test compares them with the
+database), and the names of metrics and statistics. Computes nothing. Imports polars only.
 """
 
 from dataclasses import dataclass
@@ -20,12 +20,24 @@ class Column:
     Attributes:
         name: as in the database.
         dtype: polars type that holds every value of the database's type exactly.
-        unit: what one step of the number means; empty for identifiers.
+        unit: what one step of the number means; empty for identifiers and instants.
+        is_nullable: whether null, "not measured", can occur.
     """
 
     name: str
     dtype: pl.DataType
     unit: str = ""
+    is_nullable: bool = True
+
+
+POSTGRES_TYPES: dict[pl.DataType, str] = {
+    INSTANT: "timestamp with time zone",
+    pl.Int16(): "smallint",
+    pl.Int32(): "integer",
+    pl.Int64(): "bigint",
+    pl.Float32(): "real",
+}
+"""PostgreSQL's name of the type that each dtype stands for."""
 
 
 METRICS = {
@@ -44,15 +56,15 @@ KEY = ("server_id", "bucket_start", "organization_id")
 """Primary key of every tier table, in its order."""
 
 RAW_SAMPLES = (
-    Column("collected_at", INSTANT),
+    Column("collected_at", INSTANT, is_nullable=False),
     Column("memory_used_bytes", pl.Int64(), "bytes"),
     Column("memory_total_bytes", pl.Int64(), "bytes"),
     Column("disk_used_bytes", pl.Int64(), "bytes"),
     Column("disk_total_bytes", pl.Int64(), "bytes"),
     Column("network_in_bytes", pl.Int64(), "bytes since the previous reading"),
     Column("network_out_bytes", pl.Int64(), "bytes since the previous reading"),
-    Column("server_id", pl.Int32()),
-    Column("organization_id", pl.Int32()),
+    Column("server_id", pl.Int32(), is_nullable=False),
+    Column("organization_id", pl.Int32(), is_nullable=False),
     Column("elapsed_ms", pl.Int32(), "milliseconds since the previous reading"),
     Column("uptime_seconds", pl.Int32(), "seconds"),
     Column("cpu_pct", pl.Float32(), "percent"),
@@ -78,11 +90,11 @@ TIER_INPUT = (
 """Columns of raw that the tiers are computed from."""
 
 TIER_ROWS = (
-    Column("bucket_start", INSTANT),
-    Column("server_id", pl.Int32()),
-    Column("organization_id", pl.Int32()),
-    Column("sample_count", pl.Int32(), "samples"),
-    Column("expected_count", pl.Int32(), "samples"),
+    Column("bucket_start", INSTANT, is_nullable=False),
+    Column("server_id", pl.Int32(), is_nullable=False),
+    Column("organization_id", pl.Int32(), is_nullable=False),
+    Column("sample_count", pl.Int32(), "samples", is_nullable=False),
+    Column("expected_count", pl.Int32(), "samples", is_nullable=False),
     *(
         Column(f"{metric}_{statistic}", pl.Float32(), unit)
         for (metric, unit), statistic in product(METRICS.items(), STATISTICS)

@@ -1,6 +1,7 @@
 """How many samples each server owed in each bucket, and the rows of buckets in which none came.
 
-Belongs here: counting scheduled instants (they are computed in `raw/schedule.py`). Pure: no database, no clock.
+Belongs here: counting scheduled instants (they are computed in `raw/schedule.py`). Pure: no
+database, no clock.
 """
 
 from datetime import datetime, timedelta
@@ -10,27 +11,28 @@ import polars as pl
 from resmon_assets.frames import INSTANT, KEY, TIER_ROWS, schema_of
 from resmon_assets.raw.schedule import phase_ms
 
-_MICROSECOND = timedelta(microseconds=1)
-
 
 def expected_counts(
     periods: pl.DataFrame, *, start: datetime, end: datetime, width: timedelta
 ) -> pl.DataFrame:
     """Count the scheduled instants of active servers in each bucket of [start, end).
 
-    An instant is `k * interval + phase` after the epoch; it belongs to the bucket and to the period that contain
-    it, both half-open. Integers in microseconds throughout, so that no instant is lost to rounding.
+    An instant is `k * interval + phase` after the epoch; it belongs to the bucket and to the period
+    that contain it, both half-open. Integers in microseconds throughout, so that no instant is lost
+    to rounding.
 
     Args:
-        periods: rows of inventory.server_period: server_id, organization_id (Int32), state (String),
-            interval_seconds (Int16), valid_from, valid_to (UTC; may reach beyond [start, end)).
+        periods: rows of inventory.server_period: server_id, organization_id (Int32), state
+            (String), interval_seconds (Int16), valid_from, valid_to (UTC; may reach beyond [start,
+            end)).
         start: first bucket's start, aware UTC, a multiple of `width`.
         end: end of the last bucket, a multiple of `width`.
         width: length of a bucket.
 
     Returns:
-        server_id, organization_id, bucket_start, expected_count (Int32, > 0), sorted by `frames.KEY`. A server that
-        moved, or changed its interval, within a bucket has one row per organization.
+        server_id, organization_id, bucket_start, expected_count (Int32, > 0), sorted by
+        `frames.KEY`. A server that moved, or changed its interval, within a bucket has one row per
+        organization.
     """
     active = periods.filter(pl.col("state") == "active")
     phases = active.select("server_id", "interval_seconds").unique(maintain_order=True)
@@ -53,8 +55,10 @@ def expected_counts(
         .join(buckets, how="cross")
         .filter(first < last)
         .with_columns(
-            # Instants before t: those of k * interval + phase < t, that is ceil((t - phase) / interval) of them.
-            expected_count=-((pl.col("phase") - last) // interval) + (pl.col("phase") - first) // interval
+            # Instants before t: those of k * interval + phase < t, that is ceil((t - phase) /
+            # interval) of them.
+            expected_count=-((pl.col("phase") - last) // interval)
+            + (pl.col("phase") - first) // interval
         )
     )
     return (
@@ -74,14 +78,15 @@ def complete(statistics: pl.DataFrame, expected: pl.DataFrame) -> pl.DataFrame:
         expected: from `expected_counts`, over the same buckets.
 
     Returns:
-        Rows of a tier table (schema `frames.TIER_ROWS`), sorted by `frames.KEY`: `sample_count` 0 and null
-        statistics where samples were expected and none came; `expected_count` 0 where one came that was not.
+        Rows of a tier table (schema `frames.TIER_ROWS`), sorted by `frames.KEY`: `sample_count` 0
+        and null statistics where samples were expected and none came; `expected_count` 0 where one
+        came that was not.
     """
     schema = schema_of(TIER_ROWS)
     return (
         statistics.join(expected, on=KEY, how="full", coalesce=True)
         .with_columns(pl.col("sample_count", "expected_count").fill_null(0))
         .select(schema.names())
-        .cast(dict(schema))
+        .cast(schema)
         .sort(KEY)
     )

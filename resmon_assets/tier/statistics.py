@@ -1,7 +1,7 @@
 """Raw samples -> exact statistics per server, organization and time bucket.
 
-Belongs here: the arithmetic of the tiers. Pure: no database, no Dagster, no clock. What was expected is counted
-in `expectation.py`.
+Belongs here: the arithmetic of the tiers. Pure: no database, no Dagster, no clock. What was
+expected is counted in `expectation.py`.
 """
 
 from datetime import timedelta
@@ -9,30 +9,35 @@ from itertools import product
 
 import polars as pl
 
-from resmon_assets.frames import METRICS, PERCENTILES, STATISTICS, TIER_INPUT
+from resmon_assets.frames import KEY, METRICS, PERCENTILES, STATISTICS, TIER_INPUT
 from resmon_resources.errors import SampleUnusable
 
 TINY = 2
-"""Up to so many values, min and max are all the values there are, and every percentile lies on the line between
-them. polars 2.1 on 2 cores, 1.2 M rows in 600,000 one-minute buckets: 1.1 s of quantile that is thus never called."""
+"""Up to so many values, min and max are all there is, and percentiles lie on the line between them.
+
+polars 2.1 on 2 cores, 1.2 M rows in 600,000 one-minute buckets: 1.1 s of quantile, never called.
+"""
 
 
 def bucket_statistics(raw: pl.DataFrame, *, width: timedelta) -> pl.DataFrame:
     """Compute count, mean, extremes and exact percentiles of each metric in each bucket.
 
-    Percentiles are PostgreSQL's `percentile_cont` (linear interpolation between order statistics). All arithmetic
-    is Float64 on the samples of one bucket in the order of their instants, so that the order of arrival and the
-    cutting into slices leave no trace; results are rounded once, to the nearest Float32. Rounding keeps order, so
-    min <= p50 <= p95 <= p99 <= max and min <= avg <= max hold in the result without tolerance.
+    Percentiles are PostgreSQL's `percentile_cont` (linear interpolation between order statistics).
+    All arithmetic is Float64 on the samples of one bucket in the order of their instants, so that
+    the order of arrival and the cutting into slices leave no trace; results are rounded once, to
+    the nearest Float32. Rounding keeps order, so min <= p50 <= p95 <= p99 <= max and
+    min <= avg <= max hold in the result without tolerance.
 
     Args:
-        raw: samples with the columns of `frames.TIER_INPUT`, in any order, unique by (server_id, collected_at).
-            A null is "not measured" and ignored; a network rate is null when `elapsed_ms` is null or not positive.
+        raw: samples with the columns of `frames.TIER_INPUT`, in any order, unique by (server_id,
+            collected_at). A null is "not measured" and ignored; a network rate is null when
+            `elapsed_ms` is null or not positive.
         width: length of the half-open buckets [start, start + width) in UTC; divides a day.
 
     Returns:
-        One row per (server_id, bucket_start, organization_id) that has samples, sorted by that key, with
-        `sample_count` (Int32) and `<metric>_<statistic>` (Float32; null when nothing was measured).
+        One row per (server_id, bucket_start, organization_id) that has samples, sorted by that key,
+        with `sample_count` (Int32) and `<metric>_<statistic>` (Float32; null when nothing was
+        measured).
 
     Raises:
         SampleUnusable: a CPU reading is infinite or not a number; names server and instant.
@@ -40,7 +45,7 @@ def bucket_statistics(raw: pl.DataFrame, *, width: timedelta) -> pl.DataFrame:
     _refuse_not_finite(raw)
     rows = _grouped(raw, width)
     counted = rows.group_by("group", maintain_order=True).agg(
-        pl.first("server_id", "bucket_start", "organization_id"),
+        pl.first(*KEY),
         pl.len().cast(pl.Int32).alias("sample_count"),
         *(
             aggregate
@@ -57,16 +62,14 @@ def bucket_statistics(raw: pl.DataFrame, *, width: timedelta) -> pl.DataFrame:
         counted.join(_quantiles(rows, counted), on="group", how="left", maintain_order="left")
         .with_columns(*(_mean(metric) for metric in METRICS))
         .with_columns(
-            *(_percentile(metric, name, q) for metric, (name, q) in product(METRICS, PERCENTILES.items()))
+            *(_percentile(m, p, q) for m, (p, q) in product(METRICS, PERCENTILES.items()))
         )
         .select(
-            "server_id",
-            "bucket_start",
-            "organization_id",
+            *KEY,
             "sample_count",
             *(pl.col(f"{m}_{s}").cast(pl.Float32) for m, s in product(METRICS, STATISTICS)),
         )
-        .sort("server_id", "bucket_start", "organization_id")
+        .sort(KEY)
     )
 
 
@@ -76,9 +79,10 @@ def _refuse_not_finite(raw: pl.DataFrame) -> None:
     if wrong.height:
         first = wrong.sort("server_id", "collected_at").row(0, named=True)
         msg = (
-            f"Computing statistics, the sample of server {first['server_id']} at {first['collected_at'].isoformat()} "
-            f"has cpu_pct {first['cpu_pct']} ({wrong.height} such samples). No probe measures that: the row was "
-            "written by something else. Correct it in raw.server_resource_metrics, then compute the window again."
+            f"Computing statistics, the sample of server {first['server_id']} at "
+            f"{first['collected_at'].isoformat()} has cpu_pct {first['cpu_pct']} ({wrong.height} "
+            "such samples). No probe measures that: the row was written by something else. Correct "
+            "it in raw.server_resource_metrics, then compute the window again."
         )
         raise SampleUnusable(msg)
 
@@ -97,12 +101,11 @@ def _grouped(raw: pl.DataFrame, width: timedelta) -> pl.DataFrame:
     return (
         raw.select(TIER_INPUT)
         .with_columns(pl.col("collected_at").dt.truncate(every).alias("bucket_start"))
-        # Not by the instant alone: a server can move within a bucket and back, and equal keys must stand together.
-        .sort("server_id", "bucket_start", "organization_id", "collected_at")
-        .select("server_id", "organization_id", "bucket_start", **measured)
-        .with_columns(
-            pl.struct("server_id", "bucket_start", "organization_id").rle_id().set_sorted().alias("group")
-        )
+        # Not by the instant alone: a server can move within a bucket and back, and equal keys must
+        # stand together.
+        .sort(*KEY, "collected_at")
+        .select(*KEY, **measured)
+        .with_columns(pl.struct(KEY).rle_id().set_sorted().alias("group"))
         .rechunk()
     )
 
@@ -122,7 +125,7 @@ def _quantiles(rows: pl.DataFrame, counted: pl.DataFrame) -> pl.DataFrame:
 
 
 def _mean(metric: str) -> pl.Expr:
-    """The mean, held between the extremes: the last bit of sum/n may leave them, the true mean cannot."""
+    """The mean, held between the extremes, which the last bit of sum/n may leave."""
     name = f"{metric}_avg"
     return pl.col(name).clip(pl.col(f"{metric}_min"), pl.col(f"{metric}_max"))
 

@@ -1,0 +1,1 @@
+"""The stage tier on a real PostgreSQL."""
