@@ -18,6 +18,9 @@ from rich.text import Text
 NOTHING = "-"
 """Shown for what was not measured; zero is shown as zero."""
 
+Cell = str | Text
+"""What a cell of a table may hold."""
+
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _KIBI = 1024.0
 _WIDTH_WITHOUT_TERMINAL = 160

@@ -4,7 +4,7 @@ Belongs here: reads by server for the command line. Reads of whole hours for com
 postgres.py. Changes nothing.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -125,11 +125,11 @@ def stream_rows(
     server_ids: Sequence[int],
     start: datetime,
     end: datetime,
-) -> Iterator[list[tuple[Any, ...]]]:
+) -> Generator[list[tuple[Any, ...]], None, None]:
     """Samples or buckets with a time in [start, end), by time and server, a batch at a time.
 
     Args:
-        connection: held in a transaction until the iterator is used up.
+        connection: held in a transaction until the generator is used up or closed.
         granularity: `raw` for samples, else the tier.
         server_ids: these servers.
         start: aware UTC, inclusive.

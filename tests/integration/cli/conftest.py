@@ -25,7 +25,7 @@ Resmon = Callable[..., Outcome]
 
 @pytest.fixture
 def resmon(postgres: PostgresResource, monkeypatch: pytest.MonkeyPatch) -> Resmon:
-    """Runs `resmon` with these arguments; our own errors end as in `main()`, others fail the test."""
+    """Runs `resmon` with these arguments; our errors end as in `main()`, others fail the test."""
     monkeypatch.setenv("RESMON_POSTGRES_DSN", postgres.dsn)
     monkeypatch.setenv("COLUMNS", "120")
 

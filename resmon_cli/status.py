@@ -1,0 +1,140 @@
+"""`resmon status`: state and latest values of the fleet, and what is wrong with whom.
+
+Belongs here: how a stored state is judged against the clock and shown. How a status is derived
+from a sample is in resmon_assets/raw.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+
+import click
+from rich.markup import escape
+from rich.table import Table
+
+from resmon_cli import render
+from resmon_cli.connection import data_connection
+from resmon_cli.servers import NO_SERVER
+from resmon_resources import inventory
+from resmon_resources.sample_reader import ServerStatus, read_status
+
+STALE_INTERVALS = 3
+"""Without an attempt for this many intervals, and half a minute, a server is not collected."""
+
+STALE_GRACE_SECONDS = 30
+_DISK_WARNING_PCT = 85.0
+_WIDE_COLUMNS = 110
+_SHOWN_ORDER = ("critical", "warning", "error", "stale", "waiting", "healthy", "paused", "offline")
+
+
+@click.command("status")
+@click.option("--format", "output_format", type=click.Choice(["table", "json"]), default="table")
+@click.option("--organization", help="Servers of this organization and of those below it.")
+@click.option("--tag", "tags", multiple=True, help="Servers with this tag (all, when several).")
+def status_command(*, output_format: str, organization: str | None, tags: tuple[str, ...]) -> None:
+    """Show state and latest values of the servers, and why one cannot be read."""
+    with data_connection() as connection:
+        servers = inventory.find_servers(connection, organization=organization, tags=tags)
+        statuses = read_status(connection, [server.server_id for server in servers])
+    now = datetime.now(UTC)
+    if output_format == "json":
+        render.print_json([_json_of(status, now=now) for status in statuses])
+        return
+    if not statuses:
+        render.note(NO_SERVER)
+        return
+    console = render.console()
+    console.print(status_table(statuses, now=now, is_wide=console.width >= _WIDE_COLUMNS))
+    for status in statuses:
+        if status.state == "active" and status.cause is not None:
+            console.print(f"\n[bold]{escape(status.server)}[/bold]: {escape(_trouble_of(status))}")
+    console.print(f"\n{_summary_of(statuses, now=now)}")
+    if is_nothing_collected(statuses, now=now):
+        render.note("Nothing is being collected at the moment. Start it with: resmon up")
+
+
+def shown_status(status: ServerStatus, *, now: datetime) -> str:
+    """The word to show: the state of a server that is not collected, else how it is.
+
+    `waiting`: no attempt yet. `stale`: the last attempt is too old to say anything about now.
+    """
+    if status.state != "active":
+        return status.state
+    if status.status is None or status.last_attempt_at is None:
+        return "waiting"
+    age = (now - status.last_attempt_at).total_seconds()
+    if age > STALE_INTERVALS * status.interval_seconds + STALE_GRACE_SECONDS:
+        return "stale"
+    return status.status
+
+
+def is_nothing_collected(statuses: Sequence[ServerStatus], *, now: datetime) -> bool:
+    """Whether every active server is stale or was never tried."""
+    shown = [shown_status(status, now=now) for status in statuses if status.state == "active"]
+    return bool(shown) and all(word in ("stale", "waiting") for word in shown)
+
+
+def status_table(statuses: Sequence[ServerStatus], *, now: datetime, is_wide: bool) -> Table:
+    """One row per server; `is_wide` adds organization, amounts, network and uptime.
+
+    Values of a server that failed are those of its last sample, whose age is in the last column.
+    """
+    narrow = ("CPU", "MEMORY", "DISK", "LOAD")
+    wide = ("CPU", "MEMORY", "DISK", "NET IN", "NET OUT", "LOAD", "UPTIME")
+    measured = wide if is_wide else narrow
+    columns = ["SERVER", *(["ORGANIZATION"] if is_wide else []), "STATUS", *measured, "AGE"]
+    table = render.plain_table(*columns, right=[*measured, "AGE"])
+    for status in statuses:
+        cells = _cells_of(status, now=now)
+        table.add_row(*(cells[column] for column in columns))
+    return table
+
+
+def _cells_of(status: ServerStatus, *, now: datetime) -> dict[str, render.Cell]:
+    """Every cell of one server, by column."""
+    sampled = status.last_metrics_at
+    age = None if sampled is None else (now - sampled).total_seconds()
+    return {
+        "SERVER": escape(status.server),
+        "ORGANIZATION": escape(status.organization),
+        "STATUS": render.status_text(shown_status(status, now=now)),
+        "CPU": render.percent_text(status.cpu_pct),
+        "MEMORY": render.percent_text(
+            render.share_pct(status.memory_used_bytes, status.memory_total_bytes)
+        ),
+        "DISK": render.percent_text(
+            render.share_pct(status.disk_used_bytes, status.disk_total_bytes),
+            warning_from=_DISK_WARNING_PCT,
+        ),
+        "NET IN": render.rate_text(status.network_in_bytes_per_second),
+        "NET OUT": render.rate_text(status.network_out_bytes_per_second),
+        "LOAD": render.number_text(status.load_1m),
+        "UPTIME": render.duration_text(status.uptime_seconds),
+        "AGE": render.duration_text(age),
+    }
+
+
+def _trouble_of(status: ServerStatus) -> str:
+    """Why a server fails, since how many attempts, and what to do."""
+    attempts = status.consecutive_failures or 0
+    times = f" ({attempts} times in a row)" if attempts > 1 else ""
+    return f"{status.cause}{times}. {status.cause_detail or ''}".rstrip()
+
+
+def _summary_of(statuses: Sequence[ServerStatus], *, now: datetime) -> str:
+    """`12 servers: 1 critical, 11 healthy`."""
+    counts = Counter(shown_status(status, now=now) for status in statuses)
+    words = [word for word in _SHOWN_ORDER if counts[word]]
+    noun = "server" if len(statuses) == 1 else "servers"
+    return f"{len(statuses)} {noun}: " + ", ".join(f"{counts[word]} {word}" for word in words)
+
+
+def _json_of(status: ServerStatus, *, now: datetime) -> dict[str, object]:
+    """One server for machines: the stored values, and how they are shown."""
+    sampled = status.last_metrics_at
+    return asdict(status) | {
+        "tags": list(status.tags),
+        "shown_status": shown_status(status, now=now),
+        "age_seconds": None if sampled is None else round((now - sampled).total_seconds(), 3),
+    }
