@@ -66,6 +66,11 @@ def run_folder(settings: Settings) -> Path:
     return settings.home / "run"
 
 
+def up_lock_path(settings: Settings) -> Path:
+    """File that is locked while `resmon up` runs."""
+    return settings.home / "up.lock"
+
+
 def prepare_home(settings: Settings) -> None:
     """Make the folders of RESMON_HOME and link dagster.yaml; may be repeated.
 

@@ -39,7 +39,7 @@ class Prepared:
 
 
 def prepare(instance: DagsterInstance, *, code_socket: str) -> Prepared:
-    """Make the instance ready; call it only while no code server of ours lives.
+    """Make the instance ready; call it before daemon and webserver run.
 
     Args:
         instance: storage is created by opening it.

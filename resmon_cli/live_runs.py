@@ -1,7 +1,7 @@
 """Runs in progress, seen and ended through our own webserver.
 
-Belongs here: the two GraphQL requests that an orderly stop needs, by the standard library: to import
-Dagster's client costs seconds at the very moment when seconds count, and 100 MiB before.
+Belongs here: the two GraphQL requests that an orderly stop needs, by the standard library: to
+import Dagster's client costs seconds at the very moment when seconds count.
 """
 
 import json

@@ -1,0 +1,7 @@
+"""`resmon up` with the toy code location instead of Resmon's own; the arguments are those of `up`."""
+
+from resmon_cli import main, up
+
+if __name__ == "__main__":
+    up.DEFINITIONS_MODULE = "toy_definitions"
+    main.main()
