@@ -1,7 +1,8 @@
 """The timetable: jobs, schedules and sensors, all on by default.
 
-Belongs here: when things run and what is requested. What they do is in the stages. Decisions are pure
-functions (raw/supervision.py, `hours_to_refresh`); this module gathers facts and carries decisions out.
+Belongs here: when things run and what is requested. What they do is in the stages. Decisions are
+pure functions (raw/supervision.py, `hours_to_refresh`); this module gathers facts and carries
+decisions out.
 """
 
 from collections.abc import Iterator, Sequence
@@ -45,7 +46,8 @@ RANGE_START_TAG = "dagster/asset_partition_range_start"
 RANGE_END_TAG = "dagster/asset_partition_range_end"
 
 SUPERVISE_EVERY_SECONDS = 15
-"""A dead collector is noticed within this time; a tick costs about 0.07 CPU-s (measured at 30 s)."""
+"""A dead collector is noticed within this time; a tick costs about 0.07 CPU-s (measured at 30
+s)."""
 
 REFRESH_LOOKBACK = timedelta(days=7)
 """Hours whose revision changed are looked for this far back: as long as raw is kept."""
@@ -63,12 +65,13 @@ LIVE_STATUSES = [
 collect_raw_job = define_asset_job(
     "collect_raw_job",
     selection=AssetSelection.assets(RAW_SAMPLES),
-    description="One collector for one UTC hour and shard; requested by collect_raw_sensor, which is its only supervisor.",
+    description="One collector for one UTC hour and shard; collect_raw_sensor supervises it.",
     executor_def=in_process_executor,
     tags={
         "dagster/priority": "100",
         "dagster/max_retries": "0",
-        # The hour, the request 180 s ahead, 3 minutes of overtime, and a margin: ghosts end by then.
+        # The hour, the request 180 s ahead, 3 minutes of overtime, and a margin: ghosts end by
+        # then.
         "dagster/max_runtime": str(3600 + 180 + 180 + 120),
     },
 )
@@ -103,7 +106,7 @@ metrics_1day_job = define_asset_job(
     job=collect_raw_job,
     default_status=DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=SUPERVISE_EVERY_SECONDS,
-    description="Keeps exactly one live collector per shard and hour. Turn it off to end collection.",
+    description="Keeps exactly one live collector per shard and hour. Off ends collection.",
 )
 def collect_raw_sensor(
     context: SensorEvaluationContext, postgres: PostgresResource
@@ -188,7 +191,7 @@ def _collector_request(action: Action) -> RunRequest:
 def contiguous_ranges(
     hours: Sequence[datetime], *, limit: int
 ) -> Iterator[tuple[datetime, datetime]]:
-    """Fold hours into ranges (first, last) of contiguous ones, oldest first, at most `limit` hours each.
+    """Fold hours into ranges (first, last) of contiguous ones, oldest first.
 
     Args:
         hours: starts of UTC hours, in any order, no duplicates.
@@ -223,7 +226,7 @@ def range_request(first: datetime, last: datetime, *, run_key: str | None = None
     cron_schedule="1-59/5 * * * *",
     execution_timezone="UTC",
     default_status=DefaultScheduleStatus.RUNNING,
-    description="Refreshes the 1min and 5min tiers of every hour whose samples changed, in one run.",
+    description="Refreshes the 1min and 5min tiers of every hour whose samples changed.",
 )
 def refresh_metrics_schedule(
     context: ScheduleEvaluationContext, postgres: PostgresResource

@@ -1,7 +1,7 @@
 """The code location: everything put together, once.
 
-Belongs here: assembly only. Imports all stages and is imported by none. Loading it needs no environment,
-network or database.
+Belongs here: assembly only. Imports all stages and is imported by none. Loading it needs no
+environment, network or database.
 """
 
 from collections.abc import Mapping
@@ -23,8 +23,9 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> Definitio
     """All definitions of Resmon.
 
     Args:
-        resource_overrides: resources by key (`postgres`, `ssh`, `clock`) in place of the usual ones;
-            tests and special environments pass theirs. Any: Dagster takes any object as a resource.
+        resource_overrides: resources by key (`postgres`, `ssh`, `clock`) in place of the usual
+            ones; tests and special environments pass theirs. Any: Dagster takes any object as a
+            resource.
     """
     resources: dict[str, Any] = {
         "postgres": PostgresResource(),

@@ -15,7 +15,8 @@ TIER_1HOUR = AssetKey(["tier", "metrics_1hour"])
 TIER_1DAY = AssetKey(["tier", "metrics_1day"])
 
 BATCH_POOL = "batch"
-"""Pool of all heavy assets; limited so that a backfill never delays a tick. Collectors are in no pool."""
+"""Pool of all heavy assets; limited so that a backfill never delays a tick. Collectors are in no
+pool."""
 
 
 def table_of(key: AssetKey) -> str:

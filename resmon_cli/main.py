@@ -1,7 +1,7 @@
-"""The `resmon` command: names of the subcommands, loaded when they are called, and one place that reports errors.
+"""The `resmon` command: its subcommands, loaded when called, and one place that reports errors.
 
-Belongs here: the list of commands and the translation of our errors to exit status 1. Imports no command module at
-load, so that `resmon status` does not pay for Dagster.
+Belongs here: the list of commands and the translation of our errors to exit status 1. Imports no
+command module at load, so that `resmon status` does not pay for Dagster.
 """
 
 import importlib
@@ -52,7 +52,7 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="resmon")
 def cli() -> None:
-    """Resmon watches fleets of servers: collection over SSH into PostgreSQL, exact tiers with Dagster."""
+    """Resmon watches fleets of servers: collected over SSH into PostgreSQL, tiers with Dagster."""
 
 
 def main() -> None:

@@ -1,1 +1,1 @@
-"""The outside world: PostgreSQL, SSH, the local machine, the inventory. Never imports resmon_assets."""
+"""The outside world: PostgreSQL, SSH, this machine, the inventory. Never imports resmon_assets."""

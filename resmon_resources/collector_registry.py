@@ -1,10 +1,10 @@
-"""Live collectors in PostgreSQL: claim of a shard and hour, heartbeat, lease, hand-over, stop, fence.
+"""Live collectors in PostgreSQL: claim, heartbeat, lease, hand-over, stop, fence.
 
-Belongs here: the statements on ops.collector and on the session advisory locks behind them. Decides nothing:
-the collector's loop and its supervising sensor do (resmon_assets/raw).
+Belongs here: the statements on ops.collector and on the session advisory locks behind them. Decides
+nothing: the collector's loop and its supervising sensor do (resmon_assets/raw).
 
-A session lock is the proof of life: the kernel closes the socket of a killed process and Postgres frees the
-lock at once, which no run status tells.
+A session lock is the proof of life: the kernel closes the socket of a killed process and Postgres
+frees the lock at once, which no run status tells.
 """
 
 from collections.abc import Sequence

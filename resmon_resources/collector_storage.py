@@ -1,6 +1,7 @@
-"""The collector's two connections: one that holds its lock and beats, one that commits. Reconnects by itself.
+"""The collector's two connections: one holds its locks and beats, one commits; both come back.
 
-Belongs here: opening, losing and reopening connections. The statements are in collector_registry and sample_store.
+Belongs here: opening, losing and reopening connections. The statements are in collector_registry
+and sample_store.
 """
 
 import logging

@@ -1,7 +1,7 @@
-"""Samples and failures as stored: the records, and the one transaction that commits a batch of them.
+"""Samples and failures as stored: the records, and the one transaction that commits a batch.
 
-Belongs here: what a batch writes (raw rows, latest status, ledger revision, coverage). Does not know how a
-sample was made.
+Belongs here: what a batch writes (raw rows, latest status, ledger revision, coverage). Does not
+know how a sample was made.
 """
 
 from collections.abc import Callable, Sequence

@@ -1,7 +1,7 @@
 """Settings: everything that Resmon takes from the environment, read and validated in one place.
 
-Belongs here: names, defaults and checks of the RESMON_* variables. Opens no file, no socket, no database.
-Nothing is read at import; callers ask `load_settings()` when they need it.
+Belongs here: names, defaults and checks of the RESMON_* variables. Opens no file, no socket, no
+database. Nothing is read at import; callers ask `load_settings()` when they need it.
 """
 
 import hashlib
@@ -22,11 +22,13 @@ class Settings:
 
     Attributes:
         home: state folder (RESMON_HOME, default `.resmon` beside the packages), absolute.
-        postgres_dsn: URL of an external PostgreSQL (RESMON_POSTGRES_DSN); None means the embedded one.
-        dagster_dsn: URL of Dagster's own database on an external server (RESMON_DAGSTER_POSTGRES_DSN);
-            None means the data database's name with `_dagster` appended, on the same server.
-        postgres_os_user: OS user that the embedded PostgreSQL runs as when Resmon is started by root
-            (RESMON_POSTGRES_OS_USER, default `resmon`).
+        postgres_dsn: URL of an external PostgreSQL (RESMON_POSTGRES_DSN); None means the embedded
+            one.
+        dagster_dsn: URL of Dagster's own database on an external server
+            (RESMON_DAGSTER_POSTGRES_DSN); None means the data database's name with `_dagster`
+            appended, on the same server.
+        postgres_os_user: OS user that the embedded PostgreSQL runs as when Resmon is started by
+            root (RESMON_POSTGRES_OS_USER, default `resmon`).
         sql_path: folder of migrations, repeatable files and queries (RESMON_SQL_PATH).
         known_hosts: OpenSSH known_hosts file (RESMON_KNOWN_HOSTS, default ~/.ssh/known_hosts).
         shards: collector runs per hour (RESMON_COLLECT_SHARDS, default 1).
@@ -64,7 +66,8 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         if value is not None and not value.startswith(("postgresql://", "postgres://")):
             msg = (
                 f"{name} is not a PostgreSQL URL. Give it the form "
-                "postgresql://user:password@host:5432/database, or unset it to use the embedded server."
+                "postgresql://user:password@host:5432/database, or unset it to use the embedded "
+                "server."
             )
             raise ConfigurationInvalid(msg)
     home = env.get("RESMON_HOME") or str(PROJECT_ROOT / ".resmon")

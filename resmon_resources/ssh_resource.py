@@ -1,6 +1,7 @@
 """The SSH resource of Dagster: settings of the fleet in, connections out.
 
-Belongs here: translation of configuration into a Fleet. How connections work is in fleet.py and ssh.py.
+Belongs here: translation of configuration into a Fleet. How connections work is in fleet.py and
+ssh.py.
 """
 
 from pathlib import Path
@@ -18,13 +19,13 @@ class SshResource(ConfigurableResource):  # type: ignore[type-arg] # the resourc
 
     known_hosts: str = Field(
         default="",
-        description="OpenSSH known_hosts file; empty means RESMON_KNOWN_HOSTS or ~/.ssh/known_hosts.",
+        description="OpenSSH known_hosts file; empty means RESMON_KNOWN_HOSTS.",
     )
     workers: int = Field(
         default=16,
         ge=1,
         le=64,
-        description="Handshakes at the same time; 64 gained nothing over 16 on two cores (measured).",
+        description="Handshakes at the same time; 64 gained nothing over 16 (measured).",
     )
 
     def host_keys(self) -> KnownHosts:

@@ -1,7 +1,7 @@
 """Stage raw: the asset of samples, one run per UTC hour and shard.
 
-Belongs here: what a materialization means (collect the running hour, report a past one) and what it reports.
-The loop is in collector.py; supervision in automation.py.
+Belongs here: what a materialization means (collect the running hour, report a past one) and what it
+reports. The loop is in collector.py; supervision in automation.py.
 """
 
 import logging
@@ -70,26 +70,30 @@ def raw_server_resource_metrics(
 ) -> MaterializeResult[None]:
     """CPU, memory, disk, network, load and uptime of every server, every 30 seconds.
 
-    Materializing the running hour collects until the hour is over; the sensor `collect_raw_sensor` does that by
-    itself, and turning it off ends collection. A past hour is not collected again: its rows are counted and
-    reported. Every five minutes the run records what those minutes brought; `complete` says whether the hour is over.
+    Materializing the running hour collects until the hour is over; the sensor `collect_raw_sensor`
+    does that by itself, and turning it off ends collection. A past hour is not collected again: its
+    rows are counted and reported. Every five minutes the run records what those minutes brought;
+    `complete` says whether the hour is over.
     """
     _configure_logging()
     window = context.partition_time_window
     start, end = window.start.astimezone(UTC), window.end.astimezone(UTC)
     now = _utc_now()
     if end - start > HOUR and end > now:
-        raise _refused(
-            f"The range {hour_key(start)} to {hour_key(end - HOUR)} reaches into the running hour, which is "
-            "collected by a run of its own. Choose hours that are over."
+        msg = (
+            f"The range {hour_key(start)} to {hour_key(end - HOUR)} reaches into the running hour, "
+            "which is collected by a run of its own. Choose hours that are over."
         )
+        raise _refusal(msg)
     if end <= now:
         return _report_past(postgres, start=start, end=end)
     if start - now > EARLIEST_START:
-        raise _refused(
-            f"The hour {hour_key(start)} begins in {(start - now).total_seconds() / 60:.0f} minutes. It can be "
-            f"collected from {EARLIEST_START.seconds // 60} minutes before its begin."
+        msg = (
+            f"The hour {hour_key(start)} begins in {(start - now).total_seconds() / 60:.0f} "
+            f"minutes. It can be collected from {EARLIEST_START.seconds // 60} minutes before its "
+            "begin."
         )
+        raise _refusal(msg)
     return _collect_hour(context, config, postgres, ssh, hour=start)
 
 
@@ -114,7 +118,7 @@ def _collect_hour(
     )
     taken = storage.open(_utc_now())
     if taken is not None:
-        raise _refused(_held_message(postgres, hour=hour, shard=taken))
+        raise _refusal(_held_message(postgres, hour=hour, shard=taken))
     reporter = EventReporter(context.log_event, hour=hour)
     ended: Ended | None = None
     try:
@@ -134,10 +138,12 @@ def _collect_hour(
         storage.close()
         logger.info("collector of %s ended: %s", hour_key(hour), reason)
     if storage.is_superseded:
-        raise _refused(
-            f"The collector of {hour_key(hour)} lost its lock while the database was away, and another one has it now. "
-            "Every sample that this one could store is stored; the other goes on."
+        msg = (
+            f"The collector of {hour_key(hour)} lost its lock while the database was away, and "
+            "another one has it now. Every sample that this one could store is stored; the other "
+            "goes on."
         )
+        raise _refusal(msg)
     metadata = figures_metadata(
         ended.figures, now=ended.at, is_complete=ended.at >= hour + HOUR
     ) | {"ended_because": MetadataValue.text(ended.reason)}
@@ -145,7 +151,7 @@ def _collect_hour(
 
 
 class EventReporter:
-    """Records a materialization of the hour every five minutes; keeps it while Dagster's storage is away."""
+    """Records materializations of the hour; keeps them while Dagster's storage is away."""
 
     def __init__(
         self, log_event: Callable[[AssetMaterialization], None], *, hour: datetime
@@ -218,15 +224,16 @@ def _report_past(
         ).fetchone()
     samples, servers = (row[0], row[1]) if row is not None else (0, 0)
     if samples == 0:
-        raise _refused(
-            f"No sample is stored for {hour_key(start)} to {hour_key(end)}, and a past hour cannot be collected again. "
-            "Nothing was changed."
+        msg = (
+            f"No sample is stored for {hour_key(start)} to {hour_key(end)}, and a past hour cannot "
+            "be collected again. Nothing was changed."
         )
+        raise _refusal(msg)
     return MaterializeResult(
         metadata={
             "samples": MetadataValue.int(samples),
             "servers_processed": MetadataValue.int(servers),
-            "complete": MetadataValue.bool(True),  # noqa: FBT003 - Dagster's signature
+            "complete": MetadataValue.bool(True),
         }
     )
 
@@ -239,12 +246,13 @@ def _held_message(postgres: PostgresResource, *, hour: datetime, shard: int) -> 
         f"run {rows[0].run_id} (process {rows[0].pid} on {rows[0].host})" if rows else "another"
     )
     return (
-        f"Shard {shard} of {hour_key(hour)} is being collected by {holder}. Two collectors of one hour are not "
-        "allowed; nothing was changed. To restart collection, terminate that run: the sensor starts another."
+        f"Shard {shard} of {hour_key(hour)} is being collected by {holder}. Two collectors of one "
+        "hour are not allowed; nothing was changed. To restart collection, terminate that run: the "
+        "sensor starts another."
     )
 
 
-def _refused(message: str) -> Failure:
+def _refusal(message: str) -> Failure:
     """A failure that no retry can mend."""
     return Failure(message, allow_retries=False)
 

@@ -1,7 +1,8 @@
 """Collecting now: two readings a second apart from chosen servers, outside the hour run.
 
-Belongs here: the reading of one server at once, and the Dagster job around it. A sample is stamped with the
-server's latest scheduled instant and stored only when the hour run has not stored that instant already.
+Belongs here: the reading of one server at once, and the Dagster job around it. A sample is stamped
+with the server's latest scheduled instant and stored only when the hour run has not stored that
+instant already.
 """
 
 import logging
@@ -30,7 +31,8 @@ from resmon_resources.ssh_resource import SshResource
 logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_READINGS = 1.0
-"""CPU and network are differences; a second is the shortest that the 10 ms clock ticks of /proc measure to 1 %."""
+"""CPU and network are differences; a second is the shortest that the 10 ms clock ticks of /proc
+measure to 1 %."""
 WORKERS = 32
 SECOND_TICK = 1
 
@@ -51,8 +53,8 @@ def collect_now(
         limits: seconds per step; the usual ones by default.
 
     Returns:
-        One sample or failure per server, in the order of `servers`, stamped with its latest scheduled
-        instant. A failure of one is a value and does not disturb the others.
+        One sample or failure per server, in the order of `servers`, stamped with its latest
+        scheduled instant. A failure of one is a value and does not disturb the others.
     """
     if not servers:
         return []

@@ -1,12 +1,14 @@
-"""The collector: the loop that reads every server of a shard at its scheduled instants, for one UTC hour.
+"""The collector: the loop that reads every server of a shard at its instants, for one UTC hour.
 
-Belongs here: when a server is asked, what becomes of its answer, when a batch is committed, when the loop ends.
-Connections (Fleet), storage (Storage) and the clock come in through seams; this module opens nothing.
+Belongs here: when a server is asked, what becomes of its answer, when a batch is committed, when
+the loop ends. Connections (Fleet), storage (Storage) and the clock come in through seams; this
+module opens nothing.
 
-Life of an hour: the run is requested before its hour begins, opens the fleet, reads every server once at its
-last instant before the hour without storing it (CPU and network are differences), says that its fleet is open,
-and stores from the first instant of its hour on. At the end it goes on until its successor's fleet is open, at
-most `OVERTIME`. Instants of two collectors may overlap: the key of a sample makes that harmless.
+Life of an hour: the run is requested before its hour begins, opens the fleet, reads every server
+once at its last instant before the hour without storing it (CPU and network are differences), says
+that its fleet is open, and stores from the first instant of its hour on. At the end it goes on
+until its successor's fleet is open, at most `OVERTIME`. Instants of two collectors may overlap: the
+key of a sample makes that harmless.
 """
 
 import heapq
@@ -33,7 +35,8 @@ HOUR = timedelta(hours=1)
 OVERTIME = timedelta(minutes=3)
 """A collector goes on past its hour this long while its successor's fleet is not open."""
 LEASE_LIMIT = timedelta(minutes=10)
-"""Without its supervisor for this long a collector ends: the sensor switched off in the UI ends collection."""
+"""Without its supervisor for this long a collector ends: the sensor switched off in the UI ends
+collection."""
 ANSWER_LIMIT = timedelta(seconds=25)
 """An instant without an answer for this long is a failure; above the fleet's own limit of 20 s."""
 DRAIN_LIMIT = timedelta(seconds=15)
@@ -45,7 +48,8 @@ INVENTORY_EVERY = timedelta(seconds=10)
 """Changes of the inventory take effect within this time, that is within two ticks of 30 s."""
 REPORT_EVERY = timedelta(minutes=5)
 QUEUE_ROWS = 200_000
-"""Samples kept in memory while Postgres is away: ten minutes of 10,000 servers. The oldest go first."""
+"""Samples kept in memory while Postgres is away: ten minutes of 10,000 servers. The oldest go
+first."""
 LONGEST_WAIT_SECONDS = 0.25
 
 
@@ -164,9 +168,12 @@ class Collector:
             fleet: connections.
             storage: database.
             clock: returns the present moment, aware UTC.
-            report: called every five minutes with the figures since the last call, and once at the end.
-            unwanted: a reason to end that the database does not know (run cancelled, code server gone), or None.
-            known_coverage: newest stretch of each server as stored, so that a restart shows its gap.
+            report: called every five minutes with the figures since the last call, and once at the
+                end.
+            unwanted: a reason to end that the database does not know (run cancelled, code server
+                gone), or None.
+            known_coverage: newest stretch of each server as stored, so that a restart shows its
+                gap.
         """
         self._hour = hour
         self._fleet = fleet
@@ -197,8 +204,8 @@ class Collector:
     def run(self) -> Ended:
         """Collect until the hour is over and handed on, or the collector is unwanted.
 
-        Whatever ends it, an interruption of the run included, answers that arrived are committed and
-        connections are closed.
+        Whatever ends it, an interruption of the run included, answers that arrived are committed
+        and connections are closed.
         """
         reason = "interrupted"
         try:

@@ -17,8 +17,8 @@ OK = "ok"
 class CoverageTracker:
     """Open stretch of each server; closed and grown ones are handed out to be stored.
 
-    A stretch is stored when it ends and whenever `drain_open` asks, so that an unchanging fleet costs one
-    write per server and drain, not one per sample.
+    A stretch is stored when it ends and whenever `drain_open` asks, so that an unchanging fleet
+    costs one write per server and drain, not one per sample.
     """
 
     def __init__(self, known: Iterable[Stretch] = ()) -> None:
@@ -37,15 +37,16 @@ class CoverageTracker:
     ) -> None:
         """Count one scheduled instant of a server.
 
-        An instant that is not after the stretch's end is ignored (overlapping collectors). Instants skipped
-        since then, as far as the server was active, become a stretch `collector_down`.
+        An instant that is not after the stretch's end is ignored (overlapping collectors). Instants
+        skipped since then, as far as the server was active, become a stretch `collector_down`.
 
         Args:
             server_id: server.
             instant: its scheduled instant, aware UTC.
             cause: `ok` or the cause of the failure.
             interval: time between two scheduled instants.
-            active_since: start of the server's present state in the inventory; no gap is reported before it.
+            active_since: start of the server's present state in the inventory; no gap is reported
+                before it.
         """
         stretch = self._open.get(server_id)
         if stretch is not None and instant <= stretch.ended_at:
@@ -87,7 +88,7 @@ class CoverageTracker:
     def _gap(
         stretch: Stretch, instant: datetime, *, interval: timedelta, active_since: datetime
     ) -> Stretch | None:
-        """The instants between a stretch and the next recorded instant, as far as the server was active."""
+        """The instants between a stretch and the next recorded one while the server was active."""
         missed = (instant - stretch.ended_at) // interval - 1
         if active_since > stretch.ended_at:
             missed = min(missed, (instant - active_since) // interval)

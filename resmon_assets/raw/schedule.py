@@ -61,8 +61,7 @@ def next_instant(after: datetime, *, server_id: int, interval_seconds: int) -> d
 def instants_between(
     start: datetime, end: datetime, *, server_id: int, interval_seconds: int
 ) -> list[datetime]:
-    """The server's scheduled instants in `[start, end)`, in order, in UTC; empty when end <=
-    start."""
+    """The server's scheduled instants in `[start, end)` in order; empty when end <= start."""
     interval, phase = _interval_and_phase(server_id, interval_seconds)
     first, stop = _range(start, end, interval=interval, phase=phase)
     return [_instant(k, interval=interval, phase=phase) for k in range(first, stop)]

@@ -3,8 +3,8 @@
 Belongs here: the decision, as a pure function of what the registry and Dagster say. The sensor in
 automation.py gathers the facts and carries the decision out.
 
-Alive means: the session lock is held and the heartbeat is young. A run status never proves life: a run whose
-code server died stays STARTED for ever (measured with dagster 1.13.27).
+Alive means: the session lock is held and the heartbeat is young. A run status never proves life: a
+run whose code server died stays STARTED for ever (measured with dagster 1.13.27).
 """
 
 from collections.abc import Sequence
@@ -50,7 +50,8 @@ class Action:
     """One thing to do.
 
     Attributes:
-        kind: request a run; renew a lease; stop or fence a collector; fail a run that is only a ghost.
+        kind: request a run; renew a lease; stop or fence a collector; fail a run that is only a
+            ghost.
         shard: shard concerned.
         hour: hour concerned.
         reason: for the log and the tick's message.
@@ -107,7 +108,7 @@ def _of_locked(row: CollectorRow, runs: Sequence[RunFact], *, now: datetime) -> 
         reason = f"collector of run {row.run_id} was asked to stop and still holds its lock"
         return [Action("fence", row.shard, row.hour, reason)]
     if now - row.heartbeat_at > HEARTBEAT_LIMIT:
-        reason = f"collector of run {row.run_id} holds its lock but has not beaten since {row.heartbeat_at}"
+        reason = f"collector of run {row.run_id} is silent since {row.heartbeat_at}"
         return [Action("stop", row.shard, row.hour, reason)]
     if row.run_id not in {run.run_id for run in runs}:
         reason = f"collector of run {row.run_id} lives, but Dagster says that the run has ended"

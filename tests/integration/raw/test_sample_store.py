@@ -1,4 +1,5 @@
-"""The sample store against a real PostgreSQL: one transaction per batch, repeatable, never double."""
+"""The sample store against a real PostgreSQL: one transaction per batch, repeatable, never
+double."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -81,7 +82,8 @@ def test_a_batch_lands_in_the_hours_of_its_instants(postgres, server):
         assert done == Committed(inserted=2, duplicates=0)
         assert revisions(connection) == {HOUR: 1, HOUR + timedelta(hours=1): 1}
         status = connection.execute(
-            "select status, last_metrics_at, cpu_pct, network_in_bytes_per_second from raw.server_status"
+            "select status, last_metrics_at, cpu_pct, network_in_bytes_per_second from "
+            "raw.server_status"
         ).fetchall()
     assert status == [("healthy", later, 50.0, 100.0)]
 
@@ -102,8 +104,8 @@ def test_null_is_stored_as_null(postgres, server):
     with postgres.connect() as connection:
         commit(connection, samples=[sample_of(server)])
         row = connection.execute(
-            "select cpu_pct, memory_used_bytes, disk_used_bytes, network_in_bytes, load_1m, elapsed_ms"
-            " from raw.server_resource_metrics"
+            "select cpu_pct, memory_used_bytes, disk_used_bytes, network_in_bytes, load_1m, "
+            "elapsed_ms from raw.server_resource_metrics"
         ).fetchone()
     assert row == (None,) * 6
 
@@ -130,7 +132,8 @@ def failure_of(server, attempted_at=T0, **values):
 
 def status_row(connection):
     return connection.execute(
-        "select status, cause, consecutive_failures, last_metrics_at, cpu_pct from raw.server_status"
+        "select status, cause, consecutive_failures, last_metrics_at, cpu_pct from "
+        "raw.server_status"
     ).fetchone()
 
 
@@ -143,7 +146,8 @@ def test_a_final_failure_keeps_the_last_values(postgres, server):
 
 
 def test_a_single_lost_answer_is_not_an_error_yet(postgres, server):
-    """Would let back: status flapping to error at each dropped connection; and three in a row ignored."""
+    """Would let back: status flapping to error at each dropped connection; and three in a row
+    ignored."""
     with postgres.connect() as connection:
         commit(connection, samples=[sample_of(server, cpu_pct=10.0)])
         for count in (1, 2, 3):

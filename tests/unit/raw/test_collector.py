@@ -1,4 +1,5 @@
-"""The collector's loop, with a fleet, a storage and a clock of our own: time passes only as the test says."""
+"""The collector's loop, with a fleet, a storage and a clock of our own: time passes only as the
+test says."""
 
 from collections import defaultdict
 from dataclasses import replace
@@ -228,7 +229,7 @@ def test_a_server_that_is_opening_has_not_failed_yet():
     """Would let back: every start of the collector shown as an outage."""
     world = World([server_of()], start=HOUR)
     world.closed[1] = ChannelState("opening")
-    world.when(HOUR + timedelta(minutes=1), lambda: world.closed.clear())
+    world.when(HOUR + timedelta(minutes=1), world.closed.clear)
     world.when(HOUR + timedelta(minutes=2), lambda: setattr(world, "unwanted", "enough"))
     world.collect()
     assert world.failures == []

@@ -17,9 +17,7 @@ def record(tracker, position, cause=OK, *, active_since=LONG_AGO):
 
 
 def stretch(first, last, cause, count=None):
-    return Stretch(
-        1, START + first * STEP, START + last * STEP, cause, count or last - first + 1
-    )
+    return Stretch(1, START + first * STEP, START + last * STEP, cause, count or last - first + 1)
 
 
 def test_equal_causes_are_one_stretch():

@@ -65,7 +65,8 @@ def test_a_run_on_its_way_is_waited_for(age):
 
 
 def test_a_run_that_never_starts_is_failed_and_replaced():
-    """Would let back: collection that waits for ever for a run that was lost between launch and start."""
+    """Would let back: collection that waits for ever for a run that was lost between launch and
+    start."""
     run = run_fact(phase="waiting", since=NOW - timedelta(seconds=61))
     assert kinds(runs=[run]) == [("fail_run", 0, HOUR), ("request", 0, HOUR)]
 
