@@ -173,8 +173,9 @@ def parse_answer(answer: Answer) -> Reading:
     """
     if answer.unsupported is not None:
         msg = (
-            f"Tick {answer.tick} of the probe was answered with {answer.unsupported!r}: the host "
-            "has no Linux /proc, so nothing can be measured there. Mount /proc, or remove the server."
+            f"Tick {answer.tick} of the probe was answered with {answer.unsupported!r}: the "
+            "host has no Linux /proc, so nothing can be measured there. Mount /proc, or remove the "
+            "server."
         )
         raise ProbeUnreadable(msg)
     fields = _fields(answer.core)
@@ -209,7 +210,7 @@ def parse_answer(answer: Answer) -> Reading:
         msg = (
             f"Tick {answer.tick} of the probe was answered with {len(answer.core)} lines in which "
             "neither CPU nor memory, load or uptime could be read. Look at /proc on that host: it "
-            " is not what Linux shows."
+            "is not what Linux shows."
         )
         raise ProbeUnreadable(msg)
     return reading

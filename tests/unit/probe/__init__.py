@@ -1,0 +1,1 @@
+"""The probe: program, framing, reading."""

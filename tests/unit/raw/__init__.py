@@ -1,0 +1,1 @@
+"""Raw samples: their pure parts."""
