@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
-from dagster import Config, OpExecutionContext, Out, in_process_executor, job, mem_io_manager, op
+from dagster import Config, OpExecutionContext, Out, in_process_executor, job, op
 from pydantic import Field
 
 from resmon_assets.raw.collector import latest_instant, target_of
@@ -126,7 +126,7 @@ class CollectNowConfig(Config):
     server_ids: list[int] = Field(description="Ids of active servers.")
 
 
-@op(out=Out(io_manager_key="outcomes_io_manager"))
+@op(out=Out(list))
 def collect_now_op(
     context: OpExecutionContext,
     config: CollectNowConfig,
@@ -152,7 +152,6 @@ def collect_now_op(
 
 @job(
     executor_def=in_process_executor,
-    resource_defs={"outcomes_io_manager": mem_io_manager},
     description="Reads chosen servers now, twice a second apart; behind `resmon collect`.",
 )
 def collect_now_job() -> None:
