@@ -76,6 +76,12 @@ def share_pct(part: float | None, whole: float | None) -> float | None:
     return None if part is None or not whole else 100.0 * part / whole
 
 
+def used_text(used: float | None, total: float | None) -> str:
+    """`3.1 GiB of 16.0 GiB, 19 %`."""
+    share = percent_text(share_pct(used, total)).plain
+    return f"{bytes_text(used)} of {bytes_text(total)}, {share}"
+
+
 def duration_text(seconds: float | None) -> str:
     """`45 s`, `12 min`, `3.5 h`, `12 d`: one unit, for ages and uptimes."""
     if seconds is None:

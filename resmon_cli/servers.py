@@ -13,10 +13,13 @@ import click
 
 from resmon_cli import render
 from resmon_cli.connection import data_connection
+from resmon_cli.probing import probe_server
 from resmon_resources import inventory
 from resmon_resources.errors import InventoryInvalid
 from resmon_resources.inventory import Server, ServerState, Transport
+from resmon_resources.known_hosts import KnownHosts
 from resmon_resources.sample_reader import ServerStatus, read_status
+from resmon_resources.settings import load_settings
 
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 
@@ -180,6 +183,25 @@ def edit(
     click.echo(f"{changed.name}: {address_of(changed)}, organization {changed.organization_name}.")
 
 
+@server_command.command("test")
+@click.argument("name")
+def test(name: str) -> None:
+    """Connect to the server NAME, show each step, and what its probe says; stores nothing."""
+    with data_connection() as connection:
+        server = inventory.find_server(connection, name)
+    console = render.console()
+    console.print(f"Testing {name} ({address_of(server)}):")
+    known_hosts = KnownHosts(load_settings().known_hosts)
+    if not probe_server(
+        server, console=console, known_hosts=known_hosts, clock=lambda: datetime.now(UTC)
+    ):
+        raise click.exceptions.Exit(1)
+    if server.state != "active":
+        render.note(
+            f"{name} is {server.state}: collect from it with `resmon server resume {name}`."
+        )
+
+
 @server_command.command("pause")
 @click.argument("names", nargs=-1, required=True)
 @click.option("--offline", is_flag=True, help="Mark as switched off for longer (state offline).")
@@ -312,8 +334,8 @@ def _latest_of(status: ServerStatus, *, now: datetime) -> list[tuple[str, str]]:
         *rows,
         ("Last sample", f"{render.time_text(status.last_metrics_at)} UTC, {age} ago"),
         ("CPU", f"{render.percent_text(status.cpu_pct).plain} of {status.cpu_count} cores"),
-        ("Memory", _used_text(status.memory_used_bytes, status.memory_total_bytes)),
-        ("Disk", _used_text(status.disk_used_bytes, status.disk_total_bytes)),
+        ("Memory", render.used_text(status.memory_used_bytes, status.memory_total_bytes)),
+        ("Disk", render.used_text(status.disk_used_bytes, status.disk_total_bytes)),
         ("Network in", render.rate_text(status.network_in_bytes_per_second)),
         ("Network out", render.rate_text(status.network_out_bytes_per_second)),
         (
@@ -326,12 +348,6 @@ def _latest_of(status: ServerStatus, *, now: datetime) -> list[tuple[str, str]]:
         ("Uptime", render.duration_text(status.uptime_seconds)),
         ("Clock skew", f"{render.number_text(status.clock_skew_seconds, digits=1)} s"),
     ]
-
-
-def _used_text(used: int | None, total: int | None) -> str:
-    """`3.1 GiB of 16.0 GiB, 19 %`."""
-    share = render.percent_text(render.share_pct(used, total)).plain
-    return f"{render.bytes_text(used)} of {render.bytes_text(total)}, {share}"
 
 
 def _json_of(server: Server) -> dict[str, object]:

@@ -1,0 +1,213 @@
+"""`resmon collect`: collect from chosen servers now, through Dagster or in the foreground.
+
+Belongs here: which servers are meant, and what came back. The reading itself is in
+resmon_assets/raw/collect_now.py.
+"""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import click
+import psycopg
+from dagster import DagsterInstance, ExecuteInProcessResult
+from rich.markup import escape
+
+from resmon_assets.raw.collect_now import collect_now, collect_now_job, store_outcomes
+from resmon_cli import render
+from resmon_cli.connection import data_connection
+from resmon_cli.environment import is_reachable, prepare_home, service_variables
+from resmon_resources import inventory
+from resmon_resources.embedded_postgres import dagster_url
+from resmon_resources.errors import DatabaseUnreachable
+from resmon_resources.inventory import Server
+from resmon_resources.known_hosts import KnownHosts
+from resmon_resources.postgres import PostgresResource
+from resmon_resources.sample_store import Failure, Sample
+from resmon_resources.settings import load_settings
+from resmon_resources.ssh_resource import SshResource
+
+_OP_NAME = "collect_now_op"
+_DISK_WARNING_PCT = 85.0
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What one call brought.
+
+    Attributes:
+        outcomes: a sample or a failure per server.
+        stored_count: samples that were new; the others' instants were stored already.
+        run_id: the Dagster run; None when there was none.
+    """
+
+    outcomes: Sequence[Sample | Failure]
+    stored_count: int
+    run_id: str | None
+
+
+@click.command("collect")
+@click.argument("names", metavar="[SERVER]...", nargs=-1)
+@click.option("--tag", "tags", multiple=True, help="Servers with this tag (all, when several).")
+@click.option("--organization", help="Servers of this organization and of those below it.")
+@click.option(
+    "--sync",
+    is_flag=True,
+    help="In the foreground, without a run in Dagster (and without Dagster).",
+)
+def collect_command(
+    names: tuple[str, ...], *, tags: tuple[str, ...], organization: str | None, sync: bool
+) -> None:
+    """Collect from servers now; without any choice from all of them.
+
+    Each is read twice, a second apart. The sample is stored at the server's latest scheduled
+    instant, unless the running collection has stored that one already. Exit status 1 when no
+    server could be read.
+    """
+    with data_connection() as connection:
+        servers = _choose(connection, names, tags=tags, organization=organization)
+    if not servers:
+        render.note("Nothing to collect: no active server matches. See: resmon server list")
+        return
+    collected = _in_foreground(servers) if sync else _through_dagster(servers)
+    _print(servers, collected)
+    if all(isinstance(outcome, Failure) for outcome in collected.outcomes):
+        raise click.exceptions.Exit(1)
+
+
+def _choose(
+    connection: psycopg.Connection,
+    names: Sequence[str],
+    *,
+    tags: Sequence[str],
+    organization: str | None,
+) -> list[Server]:
+    """The active ones among the servers that are meant; the others are told."""
+    known = inventory.list_servers(connection, include_deleted=True)
+    present = {server.name for server in known if server.state != "deleted"}
+    removed = {server.name for server in known} - present
+    asked = list(dict.fromkeys(names))
+    for name in asked:
+        if name in removed:
+            render.note(f"{name}: skipped, it was removed from the inventory.")
+    left = [name for name in asked if name not in removed]
+    if asked and not left:
+        return []
+    found = inventory.find_servers(connection, names=left, tags=tags, organization=organization)
+    idle = [server for server in found if server.state != "active"]
+    for server in idle if asked else []:
+        render.note(
+            f"{server.name}: skipped, it is {server.state}. "
+            f"Collect from it again with: resmon server resume {server.name}"
+        )
+    if idle and not asked:
+        render.note(f"{len(idle)} paused or offline skipped; see: resmon server list")
+    return [server for server in found if server.state == "active"]
+
+
+def _in_foreground(servers: Sequence[Server]) -> Collected:
+    """Read and store here."""
+    outcomes = collect_now(
+        servers,
+        known_hosts=KnownHosts(load_settings().known_hosts),
+        clock=lambda: datetime.now(UTC),
+    )
+    return Collected(outcomes, store_outcomes(PostgresResource(), outcomes), None)
+
+
+def _through_dagster(servers: Sequence[Server]) -> Collected:
+    """Read and store in a run of Dagster, executed here and visible in its UI.
+
+    Raises:
+        DatabaseUnreachable: Dagster's own database does not answer or does not exist yet.
+    """
+    settings = load_settings()
+    prepare_home(settings)
+    os.environ.update(service_variables(settings))
+    # Asked first: Dagster itself would log six attempts before it fails with a traceback.
+    if not is_reachable(dagster_url(settings)):
+        msg = (
+            "Dagster's own database does not answer or does not exist yet. Start it with "
+            "`resmon up`, or collect without Dagster: resmon collect --sync"
+        )
+        raise DatabaseUnreachable(msg)
+    with DagsterInstance.get() as instance:
+        return _collected_by(_execute(servers, instance))
+
+
+def _execute(servers: Sequence[Server], instance: DagsterInstance) -> ExecuteInProcessResult:
+    """One run of the job; only its warnings reach the terminal."""
+    organizations = {server.organization_name for server in servers}
+    tags = {"resmon/trigger": "resmon collect"}
+    if len(servers) == 1:
+        tags["resmon/server"] = servers[0].name
+    if len(organizations) == 1:
+        tags["resmon/organization"] = organizations.pop()
+    return collect_now_job.execute_in_process(
+        run_config={
+            "ops": {_OP_NAME: {"config": {"server_ids": [one.server_id for one in servers]}}},
+            "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
+        },
+        instance=instance,
+        resources={"postgres": PostgresResource(), "ssh": SshResource()},
+        tags=tags,
+    )
+
+
+def _collected_by(result: ExecuteInProcessResult) -> Collected:
+    """What a run brought: its output, and the count it noted beside it."""
+    stored = sum(
+        int(str(event.step_output_data.metadata["stored"].value))
+        for event in result.events_for_node(_OP_NAME)
+        if event.is_successful_output
+    )
+    return Collected(result.output_for_node(_OP_NAME), stored, result.run_id)
+
+
+def _print(servers: Sequence[Server], collected: Collected) -> None:
+    """A row per server, the failures in words, and what became of it."""
+    console = render.console()
+    measured = ("CPU", "MEMORY", "DISK", "NET IN", "NET OUT", "LOAD")
+    table = render.plain_table("SERVER", "RESULT", *measured, right=measured)
+    names = {server.server_id: server.name for server in servers}
+    failures: list[Failure] = []
+    for outcome in collected.outcomes:
+        name = escape(names[outcome.server_id])
+        if isinstance(outcome, Failure):
+            failures.append(outcome)
+            cause = f"[bold magenta]{outcome.cause}[/bold magenta]"
+            table.add_row(name, cause, *[render.NOTHING] * len(measured))
+        else:
+            table.add_row(name, "[green]ok[/green]", *_cells_of(outcome))
+    console.print(table)
+    for failure in failures:
+        console.print(
+            f"\n[bold]{escape(names[failure.server_id])}[/bold]: {escape(failure.detail)}"
+        )
+    ok = len(collected.outcomes) - len(failures)
+    known = ok - collected.stored_count
+    words = [f"{ok} of {len(servers)} collected", f"{collected.stored_count} stored"]
+    if known:
+        words.append(f"{known} at an instant that was stored already")
+    run = f" Run {collected.run_id}." if collected.run_id else ""
+    console.print(f"\n{', '.join(words)}.{run}")
+
+
+def _cells_of(sample: Sample) -> list[render.Cell]:
+    """Latest values of one sample."""
+    rates = [
+        None if amount is None or not sample.elapsed_ms else amount * 1000 / sample.elapsed_ms
+        for amount in (sample.network_in_bytes, sample.network_out_bytes)
+    ]
+    return [
+        render.percent_text(sample.cpu_pct),
+        render.percent_text(render.share_pct(sample.memory_used_bytes, sample.memory_total_bytes)),
+        render.percent_text(
+            render.share_pct(sample.disk_used_bytes, sample.disk_total_bytes),
+            warning_from=_DISK_WARNING_PCT,
+        ),
+        render.rate_text(rates[0]),
+        render.rate_text(rates[1]),
+        render.number_text(sample.load_1m),
+    ]
