@@ -112,7 +112,7 @@ def _collect_hour(
         postgres,
         shards=shards,
         hour=hour,
-        run_id=context.run_id,
+        run_id=context.run.run_id,
         select=lambda server: shard_of(server.server_id, shard_count),
         status_of=status_of,
     )
@@ -276,7 +276,7 @@ def _unwanted_check(context: AssetExecutionContext) -> Callable[[], str | None]:
             return None
         next_look = _utc_now() + STATUS_EVERY
         try:
-            run = context.instance.get_run_by_id(context.run_id)
+            run = context.instance.get_run_by_id(context.run.run_id)
         except sqlalchemy.exc.OperationalError:
             return None  # Dagster's storage is away with the database; keep collecting
         if run is not None and run.status in stopping:
