@@ -138,6 +138,16 @@ def test_expire_gives_the_core_once_and_drops_what_comes_late():
     assert assembler.expire(1) is None
 
 
+def test_a_tick_that_waits_for_its_disk_only_is_known():
+    """Would let the caller wait as long for a silent host as for a slow df."""
+    assembler = AnswerAssembler(NONCE)
+    assert not assembler.has_core(1)
+    assembler.feed(core(1))
+    assert assembler.has_core(1)
+    assembler.feed(disk(1))
+    assert not assembler.has_core(1)
+
+
 def test_expire_without_a_core_is_nothing():
     """Would count a silent host as read."""
     assembler = AnswerAssembler(NONCE)

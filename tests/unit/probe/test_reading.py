@@ -215,6 +215,13 @@ def test_file_systems_with_blanks_and_odd_bytes():
     assert (parsed.disk_used_bytes, parsed.disk_total_bytes) == (100 * 1024, 400 * 1024)
 
 
+def test_totals_beyond_the_column_are_none():
+    """Would fail the insert of the whole batch."""
+    size = (2**63 - 1) // 1024
+    parsed = reading(*(f"/dev/sd{i} {size} 1 1 1% /{i}" for i in range(2)))
+    assert (parsed.disk_used_bytes, parsed.disk_total_bytes) == (None, None)
+
+
 def test_a_device_mounted_twice_counts_once():
     """Would double the disk of every host with bind mounts."""
     parsed = reading("/dev/sda 100 40 60 40% /", "/dev/sda 100 40 60 40% /srv")
