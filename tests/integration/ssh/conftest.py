@@ -1,0 +1,44 @@
+"""Every test here leaves no thread and no process behind, and uses no key but its own."""
+
+import contextlib
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fixtures_ssh import children_of, poll_until
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left() -> Iterator[None]:
+    """Threads and children are the same after a test: a thread per lost host ends a collector in days."""
+    threads = set(threading.enumerate())
+    children = set(children_of(os.getpid()))
+    yield
+    poll_until(lambda: not set(threading.enumerate()) - threads, what="threads left")
+    poll_until(
+        lambda: (
+            not [
+                child
+                for child in children_of(os.getpid())
+                if child not in children and not _listens(child)
+            ]
+        ),
+        what="processes left",
+    )
+
+
+@pytest.fixture(autouse=True)
+def _own_keys_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No test logs in with the keys or the agent of whoever runs it."""
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+
+
+def _listens(process_id: int) -> bool:
+    """Whether a process is the sshd of the session, which outlives the test."""
+    with contextlib.suppress(OSError):
+        return b"sshd_config" in Path(f"/proc/{process_id}/cmdline").read_bytes()
+    return False
