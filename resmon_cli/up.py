@@ -76,7 +76,7 @@ def up_command(port: int, host: str, no_browser: bool) -> None:
             load_settings(),
             Address(host=host, port=port),
             signals=signals,
-            screen=Screen(Console()),
+            screen=Screen(PatientConsole()),
             opens_browser=not no_browser,
         )
 
@@ -140,6 +140,18 @@ class FileLog:
         """End, and close the file."""
         logger.removeHandler(self._handler)
         self._handler.close()
+
+
+class PatientConsole(Console):
+    """A console that tells of a closed reader; the usual one ends the process on the spot."""
+
+    def on_broken_pipe(self) -> None:
+        """Leave the decision to the caller.
+
+        Raises:
+            BrokenPipeError: always.
+        """
+        raise BrokenPipeError
 
 
 class Screen:

@@ -1,4 +1,4 @@
-"""`resmon up` with the toy code location instead of Resmon's own; the arguments are those of `up`."""
+"""`resmon up` with the toy code location instead of Resmon's own; the arguments are its own."""
 
 from resmon_cli import main, up
 

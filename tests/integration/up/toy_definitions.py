@@ -6,12 +6,12 @@ Belongs here: the least that has a live run, a compute log and a sensor. Loaded 
 import time
 
 from dagster import (
+    DagsterRunStatus,
+    DefaultSensorStatus,
     Definitions,
     OpExecutionContext,
     RunRequest,
     RunsFilter,
-    DagsterRunStatus,
-    DefaultSensorStatus,
     SensorEvaluationContext,
     SkipReason,
     asset,
