@@ -36,6 +36,9 @@ from resmon_resources.errors import DatabaseUnreachable, ResmonError
 MAXIMUM_RETRIES = 3
 """Attempts after the first: 2, 4 and 8 s outlast a restart of the embedded server (3 s)."""
 
+FIRST_PAUSE_SECONDS = 2.0
+"""Before the first retry; doubles with each."""
+
 MAXIMUM_EXAMPLES = 5
 """Rows shown by a red check: enough to recognise the pattern, small in the event log."""
 
@@ -114,7 +117,7 @@ def errors_sorted(context: AssetExecutionContext | AssetCheckExecutionContext) -
         yield
     except (psycopg.OperationalError, DatabaseUnreachable) as error:
         context.log.warning("The database failed, retrying soon: %s", error)
-        seconds = 2.0 ** (context.retry_number + 1) * SystemRandom().uniform(0.75, 1.25)
+        seconds = FIRST_PAUSE_SECONDS * 2**context.retry_number * SystemRandom().uniform(0.75, 1.25)
         raise RetryRequested(max_retries=MAXIMUM_RETRIES, seconds_to_wait=seconds) from error
     except ResmonError as error:
         raise Failure(description=str(error), allow_retries=False) from error

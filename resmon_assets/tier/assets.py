@@ -79,7 +79,7 @@ def _tier_asset(spec: TierAsset) -> AssetsDefinition:
     )
     def tier(
         context: AssetExecutionContext, postgres: PostgresResource, clock: ClockResource
-    ) -> MaterializeResult[None]:
+    ) -> MaterializeResult:  # type: ignore[type-arg]  # Dagster refuses a parameter beside checks
         with errors_sorted(context):
             done = _refresh_windows(context, postgres, spec, now=clock.now())
             judgements = judge_written(done)

@@ -1,0 +1,25 @@
+"""frames.py against the migrated database: the two must name the same columns in the same order."""
+
+import pytest
+
+from resmon_assets.frames import POSTGRES_TYPES, RAW_SAMPLES, TIER_ROWS, Column
+from resmon_assets.tier.tiers import TIERS
+from resmon_resources.postgres import PostgresResource, load_query
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.mark.parametrize(
+    ("table", "declared"),
+    [
+        ("raw.server_resource_metrics", RAW_SAMPLES),
+        *((asset.tier.table, TIER_ROWS) for asset in TIERS),
+    ],
+)
+def test_declared_columns_are_those_of_the_table(
+    postgres: PostgresResource, table: str, declared: tuple[Column, ...]
+) -> None:
+    """A migration without its change in frames.py would fail at night, in a run."""
+    with postgres.connect() as connection:
+        rows = connection.execute(load_query("tier", "read_columns"), {"table": table}).fetchall()
+    assert rows == [(c.name, POSTGRES_TYPES[c.dtype], c.is_nullable) for c in declared]
