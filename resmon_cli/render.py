@@ -88,7 +88,7 @@ def duration_text(seconds: float | None) -> str:
         return NOTHING
     size = abs(seconds)
     if size < 2 * _MINUTE:
-        return f"{seconds:.0f} s"
+        return f"{round(seconds)} s"
     if size < 2 * _HOUR:
         return f"{seconds / _MINUTE:.0f} min"
     if size < 2 * _DAY:
@@ -98,7 +98,8 @@ def duration_text(seconds: float | None) -> str:
 
 def number_text(value: float | None, *, digits: int = 2) -> str:
     """A plain number with a fixed count of decimals."""
-    return NOTHING if value is None else f"{value:.{digits}f}"
+    # Adding zero turns -0.0 into 0.0.
+    return NOTHING if value is None else f"{round(value, digits) + 0.0:.{digits}f}"
 
 
 def time_text(moment: datetime | None) -> str:
