@@ -2,7 +2,7 @@
 -- Locks: each is created apart, gets a CHECK (so that ATTACH need not scan), and is attached, which takes only
 -- SHARE UPDATE EXCLUSIVE on the parent: readers and writers go on. Nothing is locked when all partitions exist.
 -- Bounds are UTC whatever the session's zone; weeks start on Monday. Names are <table>_<start as yyyymmdd>.
--- Call it in a transaction of its own: its lock (one caller per parent) is held until the transaction ends.
+-- Call it in a READ COMMITTED transaction of its own: its lock (one caller per parent) is held until the transaction ends.
 create or replace function ops.ensure_partitions(
     p_parent regclass,
     p_width text,
@@ -23,6 +23,8 @@ declare
     v_start timestamptz;
     v_end timestamptz;
     v_name text;
+    v_namespace oid;
+    v_partition oid;
     v_check text;
     v_is_locked boolean := false;
     v_made integer := 0;
@@ -36,8 +38,8 @@ begin
             using errcode = 'invalid_parameter_value';
     end if;
 
-    select n.nspname, c.relname, a.attname
-    into v_schema, v_table, v_column
+    select n.oid, n.nspname, c.relname, a.attname
+    into v_namespace, v_schema, v_table, v_column
     from pg_class as c
     join pg_namespace as n on n.oid = c.relnamespace
     join pg_partitioned_table as p on p.partrelid = c.oid and p.partstrat = 'r' and p.partnatts = 1
@@ -54,14 +56,22 @@ begin
         v_end := v_start + v_step;
         v_name := v_table || '_' || to_char(v_start, 'YYYYMMDD');
 
-        if not v_is_locked and to_regclass(format('%I.%I', v_schema, v_name)) is null then
+        -- Asked of the catalog by query: to_regclass may answer from this session's cache, which does not learn of
+        -- another session's partition by waiting for an advisory lock.
+        v_partition := (
+            select c.oid from pg_class as c where c.relnamespace = v_namespace and c.relname = v_name
+        );
+        if v_partition is null and not v_is_locked then
             perform pg_advisory_xact_lock(
                 hashtextextended('ops.ensure_partitions ' || v_schema || '.' || v_table, 0)
             );
             v_is_locked := true;
+            v_partition := (
+                select c.oid from pg_class as c where c.relnamespace = v_namespace and c.relname = v_name
+            );
         end if;
 
-        if to_regclass(format('%I.%I', v_schema, v_name)) is null then
+        if v_partition is null then
             v_check := format('%I >= %L and %I < %L', v_column, v_start, v_column, v_end);
             execute format(
                 'create table %I.%I (like %I.%I including all excluding comments)',
@@ -81,7 +91,7 @@ begin
             select
             from pg_inherits as i
             where i.inhparent = p_parent
-                and i.inhrelid = to_regclass(format('%I.%I', v_schema, v_name))
+                and i.inhrelid = v_partition
         ) then
             raise exception 'ops.ensure_partitions: table %.% exists and is not a partition of %',
                 v_schema, v_name, p_parent

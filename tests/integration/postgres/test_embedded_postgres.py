@@ -77,7 +77,9 @@ def test_is_set_up_as_designed(server):
     assert value(url, "show timezone") == "UTC"
     assert value(url, "show jit") == "off"
     assert value(url, "show fsync") == "off"  # from extra_settings
-    assert value(url, "select datlocprovider::text from pg_database where datname = 'postgres'") == "b"
+    assert (
+        value(url, "select datlocprovider::text from pg_database where datname = 'postgres'") == "b"
+    )
 
 
 def test_socket_folder_is_private_and_no_parent_is_opened(tmp_path):
@@ -216,7 +218,9 @@ def test_recovery_may_take_its_time_and_is_reported(server, monkeypatch):
     """Lets back: giving up after ten seconds in the middle of crash recovery."""
     answers = iter([False, False, False])
     real = embedded_postgres._answers
-    monkeypatch.setattr(embedded_postgres, "_answers", lambda url: next(answers, True) and real(url))
+    monkeypatch.setattr(
+        embedded_postgres, "_answers", lambda url: next(answers, True) and real(url)
+    )
     monkeypatch.setattr(embedded_postgres, "PROGRESS_SECONDS", 0.0)
     told: list[str] = []
     server.start(progress=told.append)
@@ -390,7 +394,8 @@ def test_a_missing_account_is_created_once(monkeypatch):
     command = ran[0]
     assert command[0].endswith("useradd")
     assert command[1:] == [
-        "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", "--user-group", "resmon-absent",
+        "--system", "--no-create-home", "--shell", "/usr/sbin/nologin",
+        "--user-group", "resmon-absent",
     ]  # fmt: skip
 
     def refuse(_command, _user):
@@ -449,14 +454,12 @@ def test_a_closed_parent_of_the_data_is_named(tmp_path, monkeypatch):
 
 @as_root
 def test_data_of_another_account_is_refused(tmp_path):
-    """Lets back: PostgreSQL's own complaint about the owner after RESMON_POSTGRES_OS_USER changed."""
+    """Lets back: PostgreSQL's complaint about the owner after the account changed."""
     server = light(embedded_settings(tmp_path))
     try:
         server.start()
         server.stop()
-        other = load_settings(
-            {"RESMON_HOME": str(tmp_path), "RESMON_POSTGRES_OS_USER": "daemon"}
-        )
+        other = load_settings({"RESMON_HOME": str(tmp_path), "RESMON_POSTGRES_OS_USER": "daemon"})
         with pytest.raises(StateUnusable, match="RESMON_POSTGRES_OS_USER"):
             light(other).start()
     finally:

@@ -1,0 +1,191 @@
+"""Schema resmon: documented, derived right, pruned, and read with the reader's own rights."""
+
+import os
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+import pytest
+
+from resmon_resources import migrations
+from tests.fixtures_postgres import SQL_PATH
+
+pytestmark = pytest.mark.integration
+
+DAY = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def db(postgres_connection):
+    """Two servers, one of them with a sample, a status and a row in each tier."""
+    connection = postgres_connection
+    connection.execute(
+        "insert into inventory.organizations (name, created_at) values ('acme', %s)", [DAY]
+    )
+    for name, state in (("web1", "active"), ("web2", "active"), ("gone", "deleted")):
+        connection.execute(
+            "insert into inventory.servers "
+            "(organization_id, name, transport, host, state, created_at, changed_at) "
+            "values (1, %s, 'ssh', 'h', %s, %s, %s)",
+            [name, state, DAY, DAY],
+        )
+    for table, width in (
+        ("raw.server_resource_metrics", "day"),
+        ("tier.metrics_1min", "day"),
+        ("tier.metrics_5min", "week"),
+        ("tier.metrics_1hour", "month"),
+        ("tier.metrics_1day", "year"),
+    ):
+        connection.execute(
+            "select ops.ensure_partitions(%s, %s, %s, %s)",
+            [table, width, DAY, DAY + timedelta(days=40)],
+        )
+    connection.execute(
+        "insert into raw.server_resource_metrics (collected_at, server_id, organization_id, "
+        "memory_used_bytes, memory_total_bytes, disk_used_bytes, disk_total_bytes, "
+        "network_in_bytes, network_out_bytes, elapsed_ms) values "
+        "(%s, 1, 1, 1, 4, 3, 4, 3000, 1500, 30000), (%s, 1, 1, 1, 0, null, 4, 5, 5, null)",
+        [DAY, DAY + timedelta(seconds=30)],
+    )
+    connection.execute(
+        "insert into raw.server_status (server_id, status, last_attempt_at, memory_used_bytes, "
+        "memory_total_bytes) values (1, 'healthy', %s, 1, 2)",
+        [DAY],
+    )
+    for tier in ("1min", "5min", "1hour", "1day"):
+        connection.execute(
+            f"insert into tier.metrics_{tier} (bucket_start, server_id, organization_id, "
+            "sample_count, expected_count, cpu_pct_avg) values (%s, 1, 1, 2, 2, 0.5)",
+            [DAY],
+        )
+    return connection
+
+
+def rows(connection, query, values=None):
+    return connection.execute(query, values).fetchall()
+
+
+def test_every_column_is_explained_and_every_view_uses_the_readers_rights(db):
+    """Lets back: an undocumented column, or a view that shows all tenants' rows."""
+    missing = rows(
+        db,
+        "select c.relname, a.attname from pg_class c join pg_attribute a on a.attrelid = c.oid "
+        "where c.relnamespace = 'resmon'::regnamespace and c.relkind = 'v' and a.attnum > 0 "
+        "and col_description(c.oid, a.attnum) is null",
+    )
+    assert missing == []
+    options = rows(
+        db,
+        "select relname, reloptions, obj_description(oid) is not null from pg_class "
+        "where relnamespace = 'resmon'::regnamespace and relkind = 'v' order by 1",
+    )
+    assert options == [
+        (name, ["security_invoker=true"], True)
+        for name in ("metric_aggregations", "server_resource_metrics", "server_status")
+    ]
+
+
+def test_rates_and_shares_are_derived_and_null_without_a_denominator(db):
+    """Lets back: a division by zero that breaks a dashboard, or 0 for "not measured"."""
+    found = rows(
+        db,
+        "select server_name, organization_name, memory_used_pct, disk_used_pct, "
+        "network_in_bytes_per_second, network_out_bytes_per_second "
+        "from resmon.server_resource_metrics order by collected_at",
+    )
+    assert found == [
+        ("web1", "acme", 25.0, 75.0, 100.0, 50.0),
+        ("web1", "acme", None, None, None, None),
+    ]
+
+
+def test_status_has_a_row_per_server_that_is_not_deleted(db):
+    """Lets back: a server that is invisible until its first success."""
+    found = rows(
+        db,
+        "select server_name, organization_name, state, status, memory_used_pct "
+        "from resmon.server_status order by server_name",
+    )
+    assert found == [
+        ("web1", "acme", "active", "healthy", 50.0),
+        ("web2", "acme", "active", None, None),
+    ]
+
+
+def test_buckets_end_where_the_next_begins_in_any_session_zone(db):
+    """Lets back: a day of 23 hours for a reader in a zone whose clocks change."""
+    db.execute("set timezone = 'Europe/Berlin'")
+    db.execute("update tier.metrics_1day set bucket_start = '2026-03-29Z'")
+    found = rows(
+        db,
+        "select granularity, bucket_end - bucket_start, cpu_pct_avg "
+        "from resmon.metric_aggregations",
+    )
+    assert sorted(found) == [
+        ("1day", timedelta(days=1), 0.5),
+        ("1hour", timedelta(hours=1), 0.5),
+        ("1min", timedelta(minutes=1), 0.5),
+        ("5min", timedelta(minutes=5), 0.5),
+    ]
+
+
+def test_a_condition_on_granularity_and_time_reads_one_partition(db):
+    """Lets back: a dashboard that scans all tiers."""
+    plan = "\n".join(
+        line
+        for (line,) in rows(
+            db,
+            "explain (costs off) select bucket_start, server_name, cpu_pct_avg "
+            "from resmon.metric_aggregations where granularity = '1hour' "
+            "and bucket_start >= '2026-03-05Z' and bucket_start < '2026-03-06Z' and server_id = 1",
+        )
+    )
+    assert "metrics_1hour_20260301" in plan
+    assert "metrics_1hour_20260401" not in plan
+    for other in ("metrics_1min", "metrics_5min", "metrics_1day"):
+        assert other not in plan
+
+
+def test_a_reader_sees_the_views_and_neither_logins_nor_partitions(db, postgres):
+    """Lets back: identity files shown to every dashboard, or grants that fail on a server with
+    roles.
+    """
+    roles = {name: f"resmon_{name}" for name in ("reader", "writer")}
+    present = [
+        name
+        for name in roles.values()
+        if rows(db, "select 1 from pg_roles where rolname = %s", [name])
+    ]
+    if present and "RESMON_TEST_POSTGRES_DSN" in os.environ:
+        pytest.skip("the external server has these roles already; use one without them")
+    try:
+        for name in roles.values():
+            db.execute(f"create role {name}")
+        migrations.apply(db, SQL_PATH, report=lambda _: None)
+        db.execute("set role resmon_reader")
+        for view in ("server_status", "server_resource_metrics", "metric_aggregations"):
+            assert rows(db, f"select * from resmon.{view}")
+        for refused in (
+            "select host, identity_file from inventory.servers",
+            "select 1 from tier.metrics_1hour_20260301",
+            "insert into ops.raw_hour values (now(), 0, 1)",
+            "select ops.ensure_partitions('tier.metrics_1day', 'year', now(), now())",
+        ):
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                db.execute(refused)
+        db.execute("set role resmon_writer")
+        made = rows(
+            db,
+            "select ops.ensure_partitions("
+            "'tier.metrics_1day', 'year', '2030-01-01Z', '2030-01-02Z')",
+        )
+        assert made == [(1,)]
+        db.execute(
+            "insert into tier.metrics_1day (bucket_start, server_id, organization_id, "
+            "sample_count, expected_count) values ('2030-01-01Z', 1, 1, 0, 0)"
+        )
+        db.execute("update inventory.servers set state = 'paused', changed_at = '2026-03-02Z'")
+    finally:
+        db.execute("reset role")
+        for name in roles.values():
+            db.execute(f"drop owned by {name}")
+            db.execute(f"drop role {name}")
