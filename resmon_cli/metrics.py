@@ -201,7 +201,7 @@ def _write_table(
     if not rows:
         return 0
     view = dict(_RAW_VIEW if granularity == "raw" else _TIER_VIEW)
-    if len({row["server"] for row in rows}) == 1:
+    if len({row["server_name"] for row in rows}) == 1:
         del view["SERVER"]
     console = render.console()
     unlimited = console.options.update_width(_UNLIMITED_COLUMNS)
@@ -249,7 +249,7 @@ Cell = Callable[[Mapping[str, Any]], render.Cell]
 
 _RAW_VIEW: Mapping[str, Cell] = {
     "TIME": lambda row: render.time_text(row["collected_at"]),
-    "SERVER": lambda row: row["server"],
+    "SERVER": lambda row: row["server_name"],
     "CPU": lambda row: render.percent_text(row["cpu_pct"]),
     "MEMORY": lambda row: render.bytes_text(row["memory_used_bytes"]),
     "DISK": lambda row: render.bytes_text(row["disk_used_bytes"]),
@@ -259,7 +259,7 @@ _RAW_VIEW: Mapping[str, Cell] = {
 }
 _TIER_VIEW: Mapping[str, Cell] = {
     "TIME": lambda row: render.time_text(row["bucket_start"])[:16],
-    "SERVER": lambda row: row["server"],
+    "SERVER": lambda row: row["server_name"],
     "SAMPLES": lambda row: f"{row['sample_count']}/{row['expected_count']}",
     "CPU": lambda row: render.percent_text(row["cpu_pct_avg"]),
     "P95": lambda row: render.percent_text(row["cpu_pct_p95"]),

@@ -78,9 +78,9 @@ def remove(name: str) -> None:
 def _json_of(organization: Organization) -> dict[str, object]:
     """One organization for machines."""
     return {
-        "organization": organization.name,
+        "organization_name": organization.name,
         "organization_id": organization.organization_id,
-        "parent": organization.path[-2] if organization.depth else None,
+        "parent_name": organization.path[-2] if organization.depth else None,
         "path": list(organization.path),
-        "servers": organization.server_count,
+        "server_count": organization.server_count,
     }

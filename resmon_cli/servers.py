@@ -353,13 +353,13 @@ def _latest_of(status: ServerStatus, *, now: datetime) -> list[tuple[str, str]]:
 def _json_of(server: Server) -> dict[str, object]:
     """One server for machines."""
     return {
-        "server": server.name,
+        "server_name": server.name,
         "server_id": server.server_id,
-        "organization": server.organization_name,
+        "organization_name": server.organization_name,
         "transport": server.transport,
         "host": server.host,
         "port": server.port,
-        "user": server.user_name,
+        "user_name": server.user_name,
         "identity_file": server.identity_file,
         "tags": list(server.tags),
         "state": server.state,

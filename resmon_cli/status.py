@@ -48,7 +48,9 @@ def status_command(*, output_format: str, organization: str | None, tags: tuple[
     console.print(status_table(statuses, now=now, is_wide=console.width >= _WIDE_COLUMNS))
     for status in statuses:
         if status.state == "active" and status.cause is not None:
-            console.print(f"\n[bold]{escape(status.server)}[/bold]: {escape(_trouble_of(status))}")
+            console.print(
+                f"\n[bold]{escape(status.server_name)}[/bold]: {escape(_trouble_of(status))}"
+            )
     console.print(f"\n{_summary_of(statuses, now=now)}")
     if is_nothing_collected(statuses, now=now):
         render.note("Nothing is being collected at the moment. Start it with: resmon up")
@@ -96,8 +98,8 @@ def _cells_of(status: ServerStatus, *, now: datetime) -> dict[str, render.Cell]:
     sampled = status.last_metrics_at
     age = None if sampled is None else (now - sampled).total_seconds()
     return {
-        "SERVER": escape(status.server),
-        "ORGANIZATION": escape(status.organization),
+        "SERVER": escape(status.server_name),
+        "ORGANIZATION": escape(status.organization_name),
         "STATUS": render.status_text(shown_status(status, now=now)),
         "CPU": render.percent_text(status.cpu_pct),
         "MEMORY": render.percent_text(

@@ -29,8 +29,8 @@ TIER_METRICS = (
 TIER_STATISTICS = ("avg", "min", "max", "p50", "p95", "p99")
 
 SAMPLE_COLUMNS: dict[str, Kind] = {
-    "server": "text",
-    "organization": "text",
+    "server_name": "text",
+    "organization_name": "text",
     "collected_at": "time",
     "cpu_pct": "real",
     "cpu_count": "integer",
@@ -52,8 +52,8 @@ SAMPLE_COLUMNS: dict[str, Kind] = {
 """Columns of granularity raw, in the order of the query."""
 
 BUCKET_COLUMNS: dict[str, Kind] = {
-    "server": "text",
-    "organization": "text",
+    "server_name": "text",
+    "organization_name": "text",
     "bucket_start": "time",
     "sample_count": "integer",
     "expected_count": "integer",
@@ -74,8 +74,8 @@ class ServerStatus:
     """
 
     server_id: int
-    server: str
-    organization: str
+    server_name: str
+    organization_name: str
     state: ServerState
     tags: Sequence[str]
     interval_seconds: int

@@ -1,8 +1,8 @@
 -- Samples of servers in [start, end), by time, with the rates that follow from them.
 -- Plan: index scan per day partition on (server_id, collected_at), then a sort; read through a server-side cursor.
 select
-    s.name as server,
-    o.name as organization,
+    s.name as server_name,
+    o.name as organization_name,
     m.collected_at,
     m.cpu_pct,
     m.cpu_count,

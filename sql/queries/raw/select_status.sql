@@ -2,8 +2,8 @@
 -- Plan: primary keys of servers and server_status.
 select
     s.server_id,
-    s.name as server,
-    o.name as organization,
+    s.name as server_name,
+    o.name as organization_name,
     s.state,
     s.tags,
     s.interval_seconds,

@@ -1,8 +1,8 @@
 -- Buckets of one tier for servers with a start in [start, end), by time; {table} is the tier.
 -- Plan: index scan per partition on (server_id, bucket_start), then a sort; read through a server-side cursor.
 select
-    s.name as server,
-    o.name as organization,
+    s.name as server_name,
+    o.name as organization_name,
     m.bucket_start,
     m.sample_count,
     m.expected_count,

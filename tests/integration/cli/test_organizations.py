@@ -17,7 +17,7 @@ def test_tree_is_built_moved_and_removed(resmon: Resmon) -> None:
     resmon("org", "add", "globex")
     assert resmon("org", "move", "emea", "--parent", "globex").output == "Moved: globex / emea.\n"
     listed = json.loads(resmon("org", "list", "--format", "json").output)
-    assert [(one["organization"], one["parent"], one["path"]) for one in listed] == [
+    assert [(one["organization_name"], one["parent_name"], one["path"]) for one in listed] == [
         ("acme", None, ["acme"]),
         ("globex", None, ["globex"]),
         ("emea", "globex", ["globex", "emea"]),

@@ -25,7 +25,7 @@ def key_file(tmp_path: Path) -> Path:
 
 def listed(resmon: Resmon, *arguments: str) -> dict[str, dict[str, object]]:
     servers = json.loads(resmon("server", "list", "--format", "json", *arguments).output)
-    return {str(server["server"]): server for server in servers}
+    return {str(server["server_name"]): server for server in servers}
 
 
 def test_server_is_added_with_all_that_was_given(resmon: Resmon, key_file: Path) -> None:
@@ -42,12 +42,12 @@ def test_server_is_added_with_all_that_was_given(resmon: Resmon, key_file: Path)
     server = listed(resmon)["web-1"]
     assert server["server_id"]
     assert {key: server[key] for key in server if key not in ("server_id", "changed_at")} == {
-        "server": "web-1",
-        "organization": "acme",
+        "server_name": "web-1",
+        "organization_name": "acme",
         "transport": "ssh",
         "host": "10.0.0.1",
         "port": 2222,
-        "user": "resmon",
+        "user_name": "resmon",
         "identity_file": str(key_file),
         "tags": ["prod", "web"],
         "state": "active",

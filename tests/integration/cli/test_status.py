@@ -1,0 +1,111 @@
+"""`resmon status`."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from resmon_resources.postgres import PostgresResource
+from tests.integration.cli.builders import add_server, store_failure, store_samples
+from tests.integration.cli.conftest import Resmon
+
+pytestmark = pytest.mark.integration
+
+
+def shown(resmon: Resmon, *arguments: str) -> dict[str, dict[str, object]]:
+    statuses = json.loads(resmon("status", "--format", "json", *arguments).output)
+    return {str(status["server_name"]): status for status in statuses}
+
+
+def row_of(output: str, server: str) -> list[str]:
+    return next(line.split() for line in output.splitlines() if line.startswith(f"{server} "))
+
+
+def test_every_server_is_shown_whether_collected_or_not(
+    resmon: Resmon, postgres: PostgresResource
+) -> None:
+    """Would let back: a server missing from the list because nothing of it is stored."""
+    store_samples(postgres, add_server(postgres, "web-1"), count=1)
+    store_failure(postgres, add_server(postgres, "db-1"), "timeout", "Took too long. Look at it.")
+    add_server(postgres, "new-1")
+    add_server(postgres, "old-1")
+    resmon("server", "pause", "old-1")
+    statuses = shown(resmon)
+    assert {name: status["shown_status"] for name, status in statuses.items()} == {
+        "web-1": "healthy",
+        "db-1": "error",
+        "new-1": "waiting",
+        "old-1": "paused",
+    }
+    assert statuses["web-1"]["cpu_pct"] == 42.0
+    assert 0 < float(str(statuses["web-1"]["age_seconds"])) < 600
+    assert statuses["new-1"]["age_seconds"] is None
+    assert statuses["db-1"]["cause_detail"] == "Took too long. Look at it."
+    outcome = resmon("status")
+    assert outcome.exit_code == 0
+    assert "db-1: timeout. Took too long. Look at it." in outcome.output
+    assert "4 servers: 1 error, 1 waiting, 1 healthy, 1 paused" in outcome.output
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+def test_table_fits_the_terminal(resmon: Resmon, postgres: PostgresResource, columns: int) -> None:
+    """Would let back: rows folded in the middle of a number."""
+    store_samples(postgres, add_server(postgres, "web-1.example.org"), count=1)
+    outcome = resmon("status", columns=columns)
+    assert all(len(line) <= columns for line in outcome.output.splitlines())
+    cells = row_of(outcome.output, "web-1.example.org")
+    assert "healthy" in cells
+    assert cells[cells.index("42") : cells.index("42") + 2] == ["42", "%"]
+    assert ("KiB/s" in outcome.output) is (columns == 120)
+
+
+def test_old_state_is_not_passed_off_as_the_present(
+    resmon: Resmon, postgres: PostgresResource
+) -> None:
+    """Would let back: a healthy fleet on the screen while collection has been down for hours."""
+    long_ago = datetime.now(UTC) - timedelta(hours=3)
+    store_samples(postgres, add_server(postgres, "web-1"), count=1, last_at=long_ago)
+    add_server(postgres, "new-1")
+    outcome = resmon("status")
+    assert row_of(outcome.output, "web-1")[-2:] == ["3.0", "h"]
+    assert "stale" in row_of(outcome.output, "web-1")
+    assert "resmon up" in outcome.told
+
+
+def test_failing_server_keeps_its_last_values_with_their_age(
+    resmon: Resmon, postgres: PostgresResource
+) -> None:
+    """Would let back: values that vanish at the moment they are needed."""
+    web = add_server(postgres, "web-1")
+    store_samples(
+        postgres,
+        web,
+        count=1,
+        last_at=datetime.now(UTC).replace(microsecond=0) - timedelta(minutes=9),
+    )
+    store_failure(postgres, web, "unreachable", "No route.")
+    status = shown(resmon)["web-1"]
+    assert status["shown_status"] == "error"
+    assert status["memory_used_bytes"] == 8 * 2**30
+    assert float(str(status["age_seconds"])) > 500
+
+
+def test_choice_by_organization_and_tag(resmon: Resmon, postgres: PostgresResource) -> None:
+    """Would let back: a filter that is ignored."""
+    resmon("org", "add", "acme")
+    add_server(postgres, "web-1", organization="acme", tags=["web"])
+    add_server(postgres, "db-1", tags=["db"])
+    assert set(shown(resmon, "--organization", "acme")) == {"web-1"}
+    assert set(shown(resmon, "--tag", "db")) == {"db-1"}
+    assert "No server matches" in resmon("status", "--tag", "none").told
+    unknown = resmon("status", "--organization", "amce")
+    assert unknown.exit_code == 1
+    assert "Did you mean acme?" in unknown.told
+
+
+def test_names_that_look_like_markup_stay_as_they_are(
+    resmon: Resmon, postgres: PostgresResource
+) -> None:
+    """Would let back: text of a host that changes colours or vanishes in the terminal."""
+    store_failure(postgres, add_server(postgres, "db-1"), "unreadable", "begins with: [red]x[/red]")
+    assert "begins with: [red]x[/red]" in resmon("status").output
