@@ -1,8 +1,8 @@
 """Channels: an open conversation with one probe, and the transport `local`.
 
-Belongs here: what to reach (`Target`), how long each step may take (`Limits`), the bookkeeping that every
-transport shares (ticks asked, bytes received, answers, how it ended), and the channel to a probe on this
-machine. Does not know SSH, retries or schedules.
+Belongs here: what to reach (`Target`), how long each step may take (`Limits`), the bookkeeping that
+every transport shares (ticks asked, bytes received, answers, how it ended), and the channel to a
+probe on this machine. Does not know SSH, retries or schedules.
 
 One thread at a time may use a channel; only `abort` may be called by any thread.
 """
@@ -28,14 +28,14 @@ PRIMING_TICK = 0
 """Tick that proves a channel: its answer opens it, and is the first reading for differences."""
 
 MAXIMUM_UNANSWERED_BYTES = 1024 * 1024
-"""Bytes without an answer among them after which a channel is given up; an answer is about 1 KiB."""
+"""Bytes without an answer after which a channel is given up; an answer is about 1 KiB."""
 
 _READ_BYTES = 64 * 1024
 _READS_AT_ONCE = 4
 """Reads of one channel before the others get their turn."""
 
 _EXIT_STATUS_SECONDS = 0.5
-"""How long an ended channel may take to tell its exit status, which SSH sends after the end of file."""
+"""How long an ended channel may take to tell its exit status: SSH sends it after the end."""
 
 _QUOTED_CHARACTERS = 200
 
@@ -61,6 +61,11 @@ class Target:
     port: int = 22
     user_name: str | None = None
     identity_file: str | None = None
+
+    @property
+    def title(self) -> str:
+        """Name and place, for messages."""
+        return f"{self.name} ({self.place})"
 
     @property
     def place(self) -> str:
@@ -135,7 +140,7 @@ class Attempt:
             self._on_step(Step(self.step, time.monotonic() - began, detail))
 
     def seconds_left(self, limit: float) -> float:
-        """Seconds for a step of this limit within the limit of the whole attempt; at least a millisecond."""
+        """Seconds for a step of this limit within that of the whole attempt; at least 1 ms."""
         whole = self.started + self.limits.total - time.monotonic()
         return max(0.001, min(limit, whole))
 
@@ -195,7 +200,7 @@ class ProbeChannel(abc.ABC):
 
     @abc.abstractmethod
     def _send(self, line: bytes) -> bool:
-        """Write a line if that takes no waiting; False when it would. Raises CollectionError when broken."""
+        """Write a line if that takes no waiting; False when it would. The end is for reading."""
 
     @abc.abstractmethod
     def _receive(self) -> bytes | None:
@@ -235,7 +240,7 @@ class ProbeChannel(abc.ABC):
     def first_answer(self) -> Answer:
         """Answer of the priming tick; the channel is not open before it has come."""
         if self._first_answer is None:
-            msg = f"The channel of {self.target.name} was not primed; ask for tick {PRIMING_TICK} first."
+            msg = f"The channel of {self.target.name} was not primed: ask for tick 0 first."
             raise RuntimeError(msg)
         return self._first_answer
 
@@ -258,8 +263,8 @@ class ProbeChannel(abc.ABC):
         """Answers that have arrived, of ticks that were asked and not given up; never waits.
 
         Raises:
-            CollectionError: the channel ended, or what came is not the probe's. Answers that arrived before
-                the end are returned first; the error comes with the next call.
+            CollectionError: the channel ended, or what came is not the probe's. Answers that
+                arrived before the end are returned first; the error comes with the next call.
         """
         self._send_unsent()
         self.is_postponed = bool(self._unsent)
@@ -281,7 +286,7 @@ class ProbeChannel(abc.ABC):
         return tick in self._asked
 
     def take_core(self, tick: int) -> Answer | None:
-        """The answer without its disk part, when its core part is here and the rest is not; else None."""
+        """The answer without its disk part, when only that is missing; else None."""
         if tick in self._asked and self._assembler.has_core(tick):
             return self.give_up(tick)
         return None
@@ -325,9 +330,7 @@ class ProbeChannel(abc.ABC):
 
     def silence(self, seconds: float) -> CollectionError:
         """Error of a channel that did not answer within `seconds`."""
-        what = (
-            f"No answer of the probe from {self.target.name} ({self.target.place}) in {seconds:g} s"
-        )
+        what = f"No answer of the probe from {self.target.title} in {seconds:g} s"
         if not self._has_answered and (self.noise or self._has_marker):
             return self._unreadable(what)
         return self._error(
@@ -357,9 +360,8 @@ class ProbeChannel(abc.ABC):
                 self._accept(answer)
                 yield answer
         if self._unanswered_bytes > MAXIMUM_UNANSWERED_BYTES:
-            raise self._unreadable(
-                f"More than {MAXIMUM_UNANSWERED_BYTES} bytes came without an answer"
-            )
+            msg = f"More than {MAXIMUM_UNANSWERED_BYTES} bytes came without an answer"
+            raise self._unreadable(msg)
 
     def _accept(self, answer: Answer) -> None:
         """Book an answer."""
@@ -387,7 +389,7 @@ class ProbeChannel(abc.ABC):
     def _end(self) -> CollectionError:
         """Error of a channel that ended."""
         status = self._exit_status()
-        who = f"{self.target.name} ({self.target.place})"
+        who = self.target.title
         reason = self._lost_because()
         if status is None and reason is not None:
             return self._error(f"The connection to {who} was lost: {reason}.", cause="unreachable")
@@ -396,8 +398,8 @@ class ProbeChannel(abc.ABC):
         ending = "without an exit status" if status is None else f"with exit status {status}"
         quoted = f", after: {quote_output(self.noise)}" if self.noise else ""
         return self._error(
-            f"The probe on {who} ended {ending}{quoted}. The account must be allowed to run /bin/sh "
-            "(no nologin, no forced command).",
+            f"The probe on {who} ended {ending}{quoted}. "
+            "The account must be allowed to run /bin/sh (no nologin, no forced command).",
             cause="no_shell",
         )
 
@@ -408,14 +410,15 @@ class ProbeChannel(abc.ABC):
         else:
             came = "an answer began and broke off"
         return self._error(
-            f"{what}; {came}. Look at what `ssh {self.target.host} true` prints, and at shell start files.",
+            f"{what}; {came}. Look at what `ssh {self.target.host} true` prints, and at the "
+            "start files of the shell.",
             cause="unreadable",
         )
 
     def _unsupported(self, reason: str) -> CollectionError:
         """Error of a system that the probe cannot measure."""
         return self._error(
-            f"{self.target.name} ({self.target.place}) cannot be measured: {reason}. Resmon reads Linux's /proc.",
+            f"{self.target.title} cannot be measured: {reason}. Resmon reads Linux's /proc.",
             cause="unsupported",
         )
 
@@ -474,7 +477,7 @@ class LocalChannel(ProbeChannel):
             return None
 
     def _exit_status(self) -> int | None:
-        # Looked at, not reaped: until close() the process id, and so the group's, can be no other's.
+        # Looked at, not reaped: until close() the process id, and so the group's, is no other's.
         options = os.WEXITED | os.WNOHANG | os.WNOWAIT
         status = os.waitid(os.P_PID, self._process.pid, options)
         if status is None:

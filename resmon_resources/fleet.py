@@ -1,13 +1,13 @@
 """The fleet: one open channel per server, kept open, asked, and reopened when it breaks.
 
-Belongs here: which connection is opened when, by whom and how often again; ticks in, events out; and
-`open_once` for a single server. Knows nothing of what an answer says, of the inventory or of the database.
-Imports channels, ssh and known_hosts.
+Belongs here: which connection is opened when, by whom and how often again; ticks in, events out;
+and `open_once` for a single server. Knows nothing of what an answer says, of the inventory or of
+the database. Imports channels, ssh and known_hosts.
 
-Threads: the caller's; one loop that owns every open channel and every timer; up to `workers` that carry out
-openings, which may wait; one closer. A member's state is changed by the loop only. Callers hand work over
-through an inbox and read single fields. A server that hangs therefore costs a worker at most, until its
-limit, and never the loop.
+Threads: the caller's; one loop that owns every open channel and every timer; up to `workers` that
+carry out openings, which may wait; one closer. A member's state is changed by the loop only.
+Callers hand work over through an inbox and read single fields. A server that hangs therefore costs
+a worker at most, until its limit, and never the loop.
 """
 
 import functools
@@ -55,7 +55,7 @@ __all__ = [
 _LOG = logging.getLogger(__name__)
 
 HANDSHAKES_PER_SECOND = 100.0
-"""Openings begun per second. One costs about 4 CPU-ms, so this is 40 % of a core, and 10,000 take 100 s."""
+"""Openings begun per second. One costs about 4 CPU-ms: 40 % of a core, and 10,000 take 100 s."""
 
 MISSES_UNTIL_LOST = 2
 """Ticks in a row without an answer after which a channel is given up."""
@@ -77,8 +77,8 @@ class RetryPolicy:
         backoff_seconds: before the first retry; doubles with each.
         jitter: share by which a delay varies, so that a fleet does not come back in step.
         ceiling_seconds: longest delay.
-        slow_seconds: first delay after a refused login or host key, which are final at once: five refused
-            logins in ten minutes are a ban by fail2ban's defaults, and this makes three.
+        slow_seconds: first delay after a refused login or host key, which are final at once: five
+            refused logins in ten minutes are a ban by fail2ban's defaults, and this makes three.
         reopen_seconds: before a channel that worked is opened again.
     """
 
@@ -194,10 +194,10 @@ class ChannelState:
 
 @dataclass(slots=True)
 class _Member:
-    """One server of the fleet; `generation` tells what belongs to an older connection of it."""
+    """One server of the fleet; `generation` tells its timers from those of an earlier target."""
 
     target: Target
-    generation: int = 0
+    generation: int
     attempt: Attempt | None = None
     channel: ProbeChannel | None = None
     is_open: bool = False
@@ -296,6 +296,7 @@ class Fleet:
         self._members: dict[int, _Member] = {}
         self._timers: list[_Timer] = []
         self._timer_count = 0
+        self._generation = 0
         self._waiting: deque[tuple[int, int]] = (
             deque()
         )  # server id and generation, to be opened in this order
@@ -324,7 +325,10 @@ class Fleet:
     # For callers, from any thread.
 
     def reconcile(self, targets: Iterable[Target]) -> None:
-        """Make the fleet this set: open new targets, close missing ones, reopen changed ones; returns at once."""
+        """Make the fleet this set; returns at once.
+
+        New targets are opened, missing ones closed, changed ones closed and opened again.
+        """
         wanted = {target.server_id: target for target in targets}
         self._posted += 1
         self._post(functools.partial(self._reconcile, wanted))
@@ -333,8 +337,8 @@ class Fleet:
         """Ask a server for an answer to `tick`; never waits.
 
         Returns:
-            False when it has no open channel; `failure_of` says why. True means that `Answered`, `Lost`, or
-            nothing within `Limits.answer` follows.
+            False when it has no open channel; `failure_of` says why. True means that `Answered`,
+            `Lost`, or nothing within `Limits.answer` follows.
         """
         member = self._members.get(server_id)
         if member is None or not member.is_open:
@@ -358,7 +362,7 @@ class Fleet:
         except queue.Empty:
             pass
         if not found and not self._loop.is_alive() and not self._is_closed:
-            msg = "The loop of the fleet ended unexpectedly; nothing is collected. The log has the traceback."
+            msg = "The loop of the fleet ended by a defect; nothing is collected. See the log."
             raise ResmonError(msg)
         return found
 
@@ -489,12 +493,11 @@ class Fleet:
             member = self._members.get(server_id)
             if member is not None and member.target == target:
                 continue
-            generation = 0
             if member is not None:
                 self._release(member)
-                generation = member.generation + 1
-            self._members[server_id] = _Member(target, generation)
-            self._waiting.append((server_id, generation))
+            self._generation += 1
+            self._members[server_id] = _Member(target, self._generation)
+            self._waiting.append((server_id, self._generation))
         self._done += 1
 
     def _release(self, member: _Member) -> None:
@@ -540,7 +543,7 @@ class Fleet:
         if member is None or member.attempt is not attempt:
             return
         msg = (
-            f"{member.target.name} ({member.target.place}) could not be opened in {self._limits.total:g} s; "
+            f"{member.target.title} could not be opened in {self._limits.total:g} s; "
             f"it hung at the step {attempt.step}."
         )
         self._open_failed(member, CollectionError(msg, cause="timeout", step=attempt.step))
@@ -699,9 +702,9 @@ class Fleet:
     def _carry_out(self, target: Target, generation: int, attempt: Attempt) -> None:
         """Open one channel and hand it, or what went wrong, to the loop."""
         failed = functools.partial(self._attempt_failed, target.server_id, generation, attempt)
-        # What is posted when an error comes that nobody foresaw: its traceback goes to the log with the
-        # end of this thread, its server tries again like any other, and a new worker takes the place.
-        msg = f"Opening {target.name} ({target.place}) ended by a defect of Resmon; see the log."
+        # What is posted when an error comes that nobody foresaw: its traceback goes to the log with
+        # the end of this thread, its server tries again like any other, and a new worker follows.
+        msg = f"Opening {target.title} ended by a defect of Resmon; see the log."
         outcome = functools.partial(
             failed, CollectionError(msg, cause="unsupported", step=attempt.step)
         )

@@ -1,18 +1,20 @@
 """SSH: from a target to a probe channel, step by step, over paramiko.
 
 Belongs here: resolving, connecting, reading the banner, key exchange, the check of the host key,
-authentication by keys, starting the probe, and the channel itself. paramiko is used nowhere else; its
-exceptions end here. Knows nothing of retries, schedules or fleets.
+authentication by keys, starting the probe, and the channel itself. paramiko is used nowhere else;
+its exceptions end here. Knows nothing of retries, schedules or fleets.
 
 Traps of paramiko 5.1 that this module lives around (measured before the design was fixed):
 
-* The transport's thread polls its socket every 0.1 s: 1,000 idle connections burn 26 % of a core. The
-  timeout of the socket is raised once the probe is started (`IDLE_POLL_SECONDS`).
-* `start_client(timeout=...)` returns silently when time is up, so an event and our own limit are used.
+* The transport's thread polls its socket every 0.1 s: 1,000 idle connections burn 26 % of a core.
+  The timeout of the socket is raised once the probe is started (`IDLE_POLL_SECONDS`).
+* `start_client(timeout=...)` returns silently when time is up, so an event and our own limit are
+  used.
 * `Channel.exec_command` waits for the server's word without any limit; a timer cuts the socket.
-* Writes wait during a key re-exchange and when the peer does not read. Both are looked at before a write.
-* A transport that is closed while its thread still sends may send on another connection's descriptor:
-  shut down, join the thread, then close, from one place.
+* Writes wait during a key re-exchange and when the peer does not read. Both are looked at before a
+  write.
+* A transport that is closed while its thread still sends may send on another connection's
+  descriptor: shut down, join the thread, then close, from one place.
 * `Packetizer.start_handshake` leaves a timer thread behind when the handshake fails.
 """
 
@@ -39,7 +41,7 @@ from resmon_resources.known_hosts import KnownHosts, fingerprint
 from resmon_resources.probe.program import probe_command
 
 IDLE_POLL_SECONDS = 15.0
-"""Socket timeout of an open connection. At 15 s 10,000 idle connections took 2.5 % of a core (2 cores, EPYC)."""
+"""Socket timeout of an open connection. At 15 s 10,000 idle ones took 2.5 % of a core (EPYC)."""
 
 USER_TIMEOUT_MILLISECONDS = 60_000
 """TCP gives up on a peer that acknowledges nothing for this long (TCP_USER_TIMEOUT)."""
@@ -57,7 +59,7 @@ _BANNER_BYTES = 8 * 1024
 _READ_BYTES = 64 * 1024
 _QUOTED_STDERR_BYTES = 500
 
-# paramiko logs a traceback for each host that fails; the failure itself is reported as a CollectionError.
+# paramiko logs a traceback for each host that fails; we report the failure as a CollectionError.
 _PARAMIKO_LOG = logging.getLogger("paramiko")
 
 
@@ -86,8 +88,8 @@ class IdentityFiles:
 
         Raises:
             OSError: the file cannot be read.
-            paramiko.SSHException, ValueError, TypeError, UnsupportedAlgorithm: it holds no key that can be
-                used; TypeError means that it is encrypted.
+            paramiko.SSHException, ValueError, TypeError, UnsupportedAlgorithm: it holds no key that
+                can be used; TypeError means that it is encrypted.
         """
         status = path.stat()
         stamp = (status.st_mtime_ns, status.st_size)
@@ -216,14 +218,14 @@ def _tune(sock: socket.socket) -> None:
 
 def _connect_error(target: Target, error: OSError, seconds: float) -> CollectionError:
     """What a failed TCP connection means."""
-    tried = f"No connection to {target.name} ({target.place})"
+    tried = f"No connection to {target.title}"
     if isinstance(error, ConnectionRefusedError):
         msg = f"{tried}: refused. sshd does not run there, or listens on another port."
         return CollectionError(msg, cause="refused", step="connect")
     if isinstance(error, TimeoutError) or error.errno == errno.ETIMEDOUT:
         msg = f"{tried} in {seconds:.0f} s. The machine is off, or a firewall drops the packets."
         return CollectionError(msg, cause="timeout", step="connect")
-    msg = f"{tried}: {error.strerror or error}. Check the address, the route and this machine's limits."
+    msg = f"{tried}: {error.strerror or error}. Check address, route and this machine's limits."
     return CollectionError(msg, cause="unreachable", step="connect")
 
 
@@ -255,12 +257,10 @@ def await_banner(target: Target, sock: socket.socket, *, timeout_seconds: float)
     except TimeoutError:
         pass
     except OSError as error:
-        msg = (
-            f"The connection to {target.name} ({target.place}) broke before the greeting: {error}."
-        )
+        msg = f"The connection to {target.title} broke before the greeting: {error}."
         raise CollectionError(msg, cause="unreachable", step="banner") from error
     msg = (
-        f"{target.name} ({target.place}) accepted the connection but did not say which SSH it speaks "
+        f"{target.title} accepted the connection but did not say which SSH it speaks "
         f"in {timeout_seconds:.0f} s. sshd is overloaded or hangs, or something else listens there."
     )
     raise CollectionError(msg, cause="timeout", step="banner")
@@ -279,8 +279,8 @@ def _closed_early(target: Target, seen: bytes) -> CollectionError:
     """Error of a server that hangs up instead of greeting."""
     said = f" It said: {quote_output(seen)}." if seen else ""
     msg = (
-        f"{target.name} ({target.place}) closed the connection before its greeting.{said} sshd refuses this "
-        "address (MaxStartups, hosts.deny, fail2ban), or something else listens there."
+        f"{target.title} closed the connection before its greeting.{said} sshd refuses "
+        "this address (MaxStartups, hosts.deny, fail2ban), or something else listens there."
     )
     return CollectionError(msg, cause="unreachable", step="banner")
 
@@ -302,14 +302,14 @@ def _exchange_keys(
         transport.start_client(event=done)
     except RuntimeError as error:
         msg = (
-            f"No thread could be started for {target.name}: {error}. Raise the limit of processes of this "
-            "machine (ulimit -u, TasksMax, pids of the container)."
+            f"No thread could be started for {target.name}: {error}. Raise the limit of processes "
+            "of this machine (ulimit -u, TasksMax, pids of the container)."
         )
         raise CollectionError(msg, cause="unreachable", step="handshake") from error
     if not done.wait(left):
         msg = (
-            f"The key exchange with {target.name} ({target.place}) did not finish in {left:.0f} s. The machine "
-            "is overloaded, or a firewall drops large packets (MTU)."
+            f"The key exchange with {target.title} did not finish in {left:.0f} s. "
+            "The machine is overloaded, or a firewall drops large packets (MTU)."
         )
         raise CollectionError(msg, cause="timeout", step="handshake")
     if not transport.is_active():
@@ -328,9 +328,9 @@ def host_key_preference(known: Sequence[str], offered: tuple[str, ...]) -> tuple
 
 def _handshake_error(target: Target, error: Exception | None) -> CollectionError:
     """What a failed key exchange means."""
-    who = f"{target.name} ({target.place})"
+    who = f"{target.title}"
     if isinstance(error, paramiko.ssh_exception.IncompatiblePeer):
-        msg = f"{who} and Resmon share no algorithm: {error}. The server's SSH is too old or too strict."
+        msg = f"{who} and Resmon share no algorithm: {error}. Its SSH is too old or too strict."
         return CollectionError(msg, cause="unsupported", step="handshake")
     if error is None or isinstance(error, EOFError | OSError):
         msg = f"{who} closed the connection during the key exchange ({error or 'end of file'})."
@@ -342,7 +342,7 @@ def _handshake_error(target: Target, error: Exception | None) -> CollectionError
 def _check_host_key(
     target: Target, transport: paramiko.Transport, known_hosts: KnownHosts, attempt: Attempt
 ) -> None:
-    """Compare the key that the server proved to hold with known_hosts; strict, without exception."""
+    """Compare the key that the server proved to hold with known_hosts; strict, always."""
     began = attempt.begin("host_key")
     key = transport.host_key
     if key is None:
@@ -371,8 +371,9 @@ def _authenticate(
                 raise _auth_error(target, user, tried, problems, str(error)) from error
             if not done.wait(max(0.001, deadline - time.monotonic())):
                 msg = (
-                    f"{target.name} ({target.place}) did not decide about the login of {user} in "
-                    f"{attempt.limits.auth:g} s. The machine hangs, or its sshd waits for DNS or a directory service."
+                    f"{target.title} did not decide about the login of {user} in "
+                    f"{attempt.limits.auth:g} s. The machine hangs, or its sshd waits for DNS or a "
+                    "directory service."
                 )
                 raise CollectionError(msg, cause="timeout", step="auth")
             if transport.is_authenticated():
@@ -394,14 +395,14 @@ def _auth_error(
 ) -> CollectionError:
     """Error of a login that was not accepted: who, with which keys, and what to do."""
     keys = f"keys tried: {', '.join(tried)}" if tried else "no key was found to try"
-    parts = [f"{target.name} ({target.place}) did not accept the login of {user}; {keys}"]
+    parts = [f"{target.title} did not accept the login of {user}; {keys}"]
     if problems:
         parts.append(f"not usable: {'; '.join(problems)}")
     if reason:
         parts.append(reason)
     msg = (
-        f"{'; '.join(parts)}. Add the public key to ~/.ssh/authorized_keys of {user} there, or name another "
-        "key with --identity-file."
+        f"{'; '.join(parts)}. Add the public key to ~/.ssh/authorized_keys of {user} there, or "
+        "name another key with --identity-file."
     )
     return CollectionError(msg, cause="auth_failed", step="auth")
 
@@ -500,12 +501,12 @@ def _start_probe(
         channel.exec_command(probe_command(nonce))
     except (paramiko.SSHException, EOFError, OSError) as error:
         if is_cut.is_set() or "Timeout" in str(error):
-            msg = f"{target.name} ({target.place}) accepted the login but did not start a shell in {left:.0f} s."
+            msg = f"{target.title} accepted the login but started no shell in {left:.0f} s."
             raise CollectionError(msg, cause="timeout", step="shell") from error
         cause: Cause = "no_shell" if transport.is_active() else "unreachable"
         msg = (
-            f"{target.name} ({target.place}) accepted the login but runs no command: {error or 'it hung up'}. "
-            "The account must be allowed to run /bin/sh (no forced command, no ChrootDirectory for files only)."
+            f"{target.title} accepted the login but runs no command: {error or 'it hung up'}. "
+            "The account must be allowed to run /bin/sh (no forced command, no chroot for files)."
         )
         raise CollectionError(msg, cause=cause, step="shell") from error
     finally:

@@ -1,7 +1,8 @@
 """SSH servers for tests: one in this process that plays any behaviour, a real sshd, and bare TCP.
 
-Belongs here: starting and stopping them, and the keys and known_hosts files that go with them. All listen on
-loopback only. The in-process server is asyncssh, so that the client (paramiko) meets another implementation.
+Belongs here: starting and stopping them, and the keys and known_hosts files that go with them. All
+listen on loopback only. The in-process server is asyncssh, so that the client (paramiko) meets
+another implementation.
 """
 
 import asyncio
@@ -281,7 +282,7 @@ class _Gatekeeper(asyncssh.SSHServer):
 
 @dataclass
 class ScriptedServer:
-    """An SSH server on a loopback port whose sessions play a behaviour; may be changed while it runs."""
+    """An SSH server whose sessions play a behaviour; may be changed while it runs."""
 
     session: Session
     host_key: Path

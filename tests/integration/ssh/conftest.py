@@ -13,7 +13,7 @@ from tests.fixtures_ssh import children_of, poll_until
 
 @pytest.fixture(autouse=True)
 def _nothing_left() -> Iterator[None]:
-    """Threads and children are the same after a test: a thread per lost host ends a collector in days."""
+    """No thread or child outlives a test: one per lost host ends a collector in days."""
     threads = set(threading.enumerate())
     children = set(children_of(os.getpid()))
     yield

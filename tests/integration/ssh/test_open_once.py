@@ -22,6 +22,8 @@ from tests.fixtures_ssh import FAST, PATIENT, Endpoint, Keys, ServerFactory, pol
 
 pytestmark = pytest.mark.integration
 
+PASSPHRASE = "correct horse"  # noqa: S105
+
 TcpFactory = Callable[[Callable[[socket.socket], None]], int]
 
 
@@ -53,7 +55,7 @@ def test_steps_are_reported_in_order_and_ticks_are_answered(ssh_server: Endpoint
 
 
 def test_an_idle_connection_wakes_up_rarely(ssh_server: Endpoint) -> None:
-    """paramiko's default polls ten times a second: 1,000 idle connections then burn a quarter of a core."""
+    """paramiko polls ten times a second: 1,000 idle connections burn a quarter of a core."""
     channel = open_once(ssh_server.target(), known_hosts=ssh_server.known_hosts)
     assert isinstance(channel, SshChannel)
     try:
@@ -108,7 +110,7 @@ def test_a_session_that_is_no_probe(
 def test_noise_and_pieces_do_not_spoil_an_answer(
     scripted_server: ServerFactory, session: servers.Session
 ) -> None:
-    """A greeting in another encoding, a forged frame, or bytes in small pieces must not lose a sample."""
+    """A greeting in another encoding, a forged frame, or small pieces must not lose a sample."""
     _, endpoint = scripted_server(session)
     channel = open_once(endpoint.target(), known_hosts=endpoint.known_hosts)
     try:
@@ -210,7 +212,7 @@ def test_a_refused_login_names_the_user_and_the_keys(ssh_server: Endpoint, ssh_k
 
 def test_keys_in_the_home_folder_are_tried(sshd: Endpoint, ssh_keys: Keys) -> None:
     """Without an identity file the usual keys must do, the refused ones first."""
-    # OpenSSH only: paramiko asks for the login service again with each key, which asyncssh takes amiss.
+    # OpenSSH only: paramiko asks for the service again with each key, which asyncssh takes amiss.
     folder = Path("~/.ssh").expanduser()
     folder.mkdir(parents=True)
     (folder / "id_ed25519").write_bytes(ssh_keys.private("stranger").read_bytes())
@@ -239,7 +241,7 @@ def test_the_agent_is_asked(sshd: Endpoint, ssh_keys: Keys, tmp_path: Path) -> N
 
         encrypted = tmp_path / "encrypted"
         key = asyncssh.read_private_key(ssh_keys.private("client"))
-        key.write_private_key(encrypted, passphrase="secret")
+        key.write_private_key(encrypted, passphrase=PASSPHRASE)
         key.write_public_key(f"{encrypted}.pub")
         target = sshd.target(identity_file=str(encrypted))
         open_once(target, known_hosts=sshd.known_hosts, on_step=steps.append).close()
@@ -270,7 +272,7 @@ def test_a_key_file_that_cannot_be_used_is_named_with_the_reason(
     path = tmp_path / "identity"
     if content == "encrypted":
         key = asyncssh.read_private_key(ssh_keys.private("client"))
-        key.write_private_key(path, passphrase="secret")
+        key.write_private_key(path, passphrase=PASSPHRASE)
     elif isinstance(content, bytes):
         path.write_bytes(content)
     error = failure_of(endpoint.target(identity_file=str(path)), endpoint.known_hosts, PATIENT)
@@ -389,7 +391,7 @@ def test_a_black_hole_times_out(tmp_path: Path, ssh_keys: Keys) -> None:
         listener.listen(0)
         fillers = [socket.socket() for _ in range(3)]  # Linux then drops what comes
         for filler in fillers:
-            filler.setblocking(False)
+            filler.settimeout(0.0)
             filler.connect_ex(listener.getsockname())
         port = listener.getsockname()[1]
         endpoint = Endpoint(port, "somebody", ssh_keys.private("client"), tmp_path / "known")

@@ -1,0 +1,351 @@
+"""The fleet: many channels at once, kept open, and no failing server in the way of another."""
+
+import os
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from resmon_resources.fleet import (
+    Answered,
+    ChannelState,
+    Event,
+    Fleet,
+    Lost,
+    Opened,
+    OpenFailed,
+    RetryPolicy,
+    Target,
+)
+from resmon_resources.known_hosts import KnownHosts
+from resmon_resources.probe.reading import parse_answer
+from tests import fixtures_ssh as servers
+from tests.fixtures_ssh import (
+    FAST,
+    PATIENT,
+    Endpoint,
+    Keys,
+    ServerFactory,
+    children_of,
+    poll_until,
+)
+
+pytestmark = pytest.mark.integration
+
+QUICK = RetryPolicy(
+    backoff_seconds=0.05, slow_seconds=0.2, ceiling_seconds=0.2, reopen_seconds=0.05
+)
+LOCAL = Target(server_id=90, name="here", transport="local", host="localhost")
+
+
+class Watch:
+    """A fleet and the events it has reported so far."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self.fleet = fleet
+        self.events: list[Event] = []
+
+    def wait_for(self, condition: Callable[[], bool], *, seconds: float = 30) -> None:
+        """Collect events until a condition holds."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, self.events
+            self.events += self.fleet.events(0.05)
+
+    def of(self, server_id: int, kind: type) -> list[Event]:
+        """Events of a server and kind."""
+        return [e for e in self.events if e.server_id == server_id and isinstance(e, kind)]
+
+    def wait_open(self, *server_ids: int) -> None:
+        """Until these servers are open."""
+        self.wait_for(lambda: all(self.fleet.failure_of(i).status == "open" for i in server_ids))
+
+    def ask(self, server_id: int, tick: int) -> Answered:
+        """Ask an open server and wait for the answer."""
+        assert self.fleet.request(server_id, tick)
+        self.wait_for(lambda: bool(self.answers(server_id, tick)))
+        return self.answers(server_id, tick)[0]
+
+    def answers(self, server_id: int, tick: int) -> list[Answered]:
+        """Answers of a server to a tick."""
+        return [
+            e
+            for e in self.events
+            if isinstance(e, Answered) and e.server_id == server_id and e.tick == tick
+        ]
+
+
+@pytest.fixture
+def watch(request: pytest.FixtureRequest) -> Iterator[Callable[..., Watch]]:
+    """Makes fleets: `watch(known_hosts, **arguments of Fleet)`; closing them must be quick."""
+    fleets: list[Fleet] = []
+
+    def start(known_hosts: KnownHosts, **arguments: object) -> Watch:
+        arguments = {"limits": PATIENT, "retry": QUICK} | arguments
+        fleets.append(Fleet(known_hosts=known_hosts, **arguments))  # type: ignore[arg-type]
+        return Watch(fleets[-1])
+
+    yield start
+    for fleet in fleets:
+        began = time.monotonic()
+        fleet.close(timeout_seconds=20)
+        assert time.monotonic() - began < 15
+        fleet.close()
+
+
+def test_opens_asks_and_closes(ssh_server: Endpoint, watch: Callable[..., Watch]) -> None:
+    """The whole line: priming answer, ticks, several channels, this machine among them."""
+    w = watch(ssh_server.known_hosts)
+    w.fleet.reconcile([*(ssh_server.target(i) for i in (1, 2, 3)), LOCAL])
+    w.wait_open(1, 2, 3, 90)
+    assert w.fleet.settled()
+    w.wait_for(lambda: all(w.answers(i, 0) for i in (1, 2, 3, 90)))
+    for server_id in (1, 2, 3, 90):
+        kinds = [type(e) for e in w.events if e.server_id == server_id]
+        assert kinds == [Opened, Answered], "the opening is told before its first answer"
+    before = time.time()
+    answered = w.ask(2, 58_000_000)
+    assert parse_answer(answered.answer).memory_total_bytes
+    assert before <= answered.received_at <= time.time()
+    assert not w.fleet.request(4, 1), "a server that is not a target has no channel"
+
+
+def test_failing_servers_end_with_their_cause_and_disturb_nobody(
+    scripted_server: ServerFactory,
+    tcp_server: Callable[[Callable[[socket.socket], None]], int],
+    ssh_keys: Keys,
+    watch: Callable[..., Watch],
+) -> None:
+    """One hanging, flooding or lying server must not cost any other a single sample."""
+    _, good = scripted_server()
+    endpoints = {
+        "timeout": [scripted_server(servers.silent)[1]],
+        "unreadable": [
+            scripted_server(servers.flood)[1],
+            scripted_server(servers.garbage)[1],
+            scripted_server(servers.truncated)[1],
+        ],
+        "no_shell": [scripted_server(servers.no_shell)[1]],
+        "unsupported": [scripted_server(servers.unsupported)[1]],
+    }
+    hang = replace(good, port=tcp_server(servers.wait_for_hangup))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        closed = replace(good, port=taken.getsockname()[1])
+    stranger = str(ssh_keys.private("stranger"))
+    bad = [(cause, e.target()) for cause, some in endpoints.items() for e in some]
+    bad += [
+        ("timeout", hang.target()),
+        ("refused", closed.target()),
+        ("auth_failed", good.target(identity_file=stranger)),
+        ("host_key_unknown", good.target(host="localhost")),
+    ]
+    targets = {
+        100 + n: (cause, replace(target, server_id=100 + n))
+        for n, (cause, target) in enumerate(bad)
+    }
+    limits = replace(PATIENT, banner=1, first_answer=3)
+    w = watch(good.known_hosts, limits=limits, retry=RetryPolicy())
+    w.fleet.reconcile([good.target(1), good.target(2), *(t for _, t in targets.values())])
+    w.wait_open(1, 2)
+    tick = 0
+    while not w.fleet.settled():
+        tick += 1
+        for server_id in (1, 2):
+            w.ask(server_id, tick)
+    w.events += w.fleet.events(0.2)
+    for server_id, (cause, target) in targets.items():
+        failures = w.of(server_id, OpenFailed)
+        assert failures, target
+        assert isinstance(failures[0], OpenFailed)
+        assert failures[0].cause == cause, failures[0]
+        assert failures[0].is_final == (cause in {"auth_failed", "host_key_unknown"})
+        state = w.fleet.failure_of(server_id)
+        assert (state.status, state.cause) == ("opening", cause)
+        assert state.detail == failures[0].detail
+        assert not w.fleet.request(server_id, 1)
+    assert tick > 3
+    assert not w.of(1, Lost) + w.of(2, Lost)
+
+
+@pytest.mark.parametrize(
+    ("session", "cause"),
+    [(servers.drops, "unreachable"), (servers.shell_dies, "no_shell")],
+)
+def test_a_broken_channel_is_reported_and_opened_again(
+    scripted_server: ServerFactory,
+    watch: Callable[..., Watch],
+    session: servers.Session,
+    cause: str,
+) -> None:
+    """A server that was restarted must come back by itself."""
+    server, endpoint = scripted_server(session)
+    w = watch(endpoint.known_hosts)
+    w.fleet.reconcile([endpoint.target(1)])
+    w.wait_open(1)
+    assert w.fleet.request(1, 1)
+    w.wait_for(lambda: bool(w.of(1, Lost)))
+    lost = w.of(1, Lost)[0]
+    assert isinstance(lost, Lost)
+    assert (lost.cause, lost.step) == (cause, "read")
+    server.session = servers.canned
+    w.wait_for(lambda: len(w.of(1, Opened)) >= 2)
+    assert w.ask(1, 5).answer.core
+
+
+def test_two_ticks_without_an_answer_are_a_lost_channel(
+    scripted_server: ServerFactory, watch: Callable[..., Watch]
+) -> None:
+    """A connection whose server vanished without a word stays open for ever in TCP's eyes."""
+    _, endpoint = scripted_server(servers.answers_once)
+    w = watch(endpoint.known_hosts, limits=replace(PATIENT, answer=0.3))
+    w.fleet.reconcile([endpoint.target(1)])
+    w.wait_open(1)
+    assert w.fleet.request(1, 1)
+    w.events += w.fleet.events(1)
+    assert not w.of(1, Lost), "one missed tick is not yet a lost channel"
+    assert w.fleet.request(1, 2)
+    w.wait_for(lambda: bool(w.of(1, Lost)))
+    lost = w.of(1, Lost)[0]
+    assert isinstance(lost, Lost)
+    assert lost.cause == "timeout"
+
+
+def test_a_late_disk_part_is_done_without(
+    scripted_server: ServerFactory, watch: Callable[..., Watch]
+) -> None:
+    """A hung mount must not blank CPU and memory, nor count as a missed tick."""
+    _, endpoint = scripted_server(servers.core_only)
+    w = watch(endpoint.known_hosts, limits=replace(PATIENT, disk_answer=0.2))
+    w.fleet.reconcile([endpoint.target(1)])
+    w.wait_open(1)
+    for tick in (1, 2, 3):
+        answer = w.ask(1, tick).answer
+        assert (answer.disk, answer.disk_reason) == (None, "disk-late")
+    assert not w.of(1, Lost)
+
+
+def test_quick_retries_end_and_slow_ones_go_on_until_the_server_is_back(
+    scripted_server: ServerFactory, ssh_keys: Keys, tmp_path: Path, watch: Callable[..., Watch]
+) -> None:
+    """A server that is down for an hour must not stay an error until the next restart."""
+    server, endpoint = scripted_server(servers.no_shell)
+    w = watch(endpoint.known_hosts)
+    w.fleet.reconcile([endpoint.target(1)])
+    w.wait_for(lambda: len(w.of(1, OpenFailed)) >= 4)
+    finals = [e.is_final for e in w.events if isinstance(e, OpenFailed)]
+    assert finals[:4] == [False, False, True, True]
+    assert w.fleet.failure_of(1).is_final
+    server.session = servers.canned
+    w.wait_open(1)
+    assert w.fleet.failure_of(1) == ChannelState("open")
+
+
+def test_a_refused_login_is_not_repeated_quickly(
+    scripted_server: ServerFactory, ssh_keys: Keys, watch: Callable[..., Watch]
+) -> None:
+    """Quick retries of a refused login get this machine banned (fail2ban)."""
+    server, endpoint = scripted_server()
+    retry = replace(QUICK, slow_seconds=600, ceiling_seconds=600)
+    w = watch(endpoint.known_hosts, retry=retry)
+    w.fleet.reconcile([endpoint.target(1, identity_file=str(ssh_keys.private("stranger")))])
+    w.wait_for(lambda: bool(w.of(1, OpenFailed)))
+    w.events += w.fleet.events(0.5)
+    assert server.login_attempts == 1
+    failed = w.of(1, OpenFailed)
+    assert len(failed) == 1
+    assert isinstance(failed[0], OpenFailed)
+    assert failed[0].is_final
+
+
+def test_reconcile_removes_adds_and_reopens_what_changed(
+    scripted_server: ServerFactory, watch: Callable[..., Watch]
+) -> None:
+    """A server that was removed must not be read, one that moved must be read at its new place."""
+    first, endpoint = scripted_server()
+    second, moved = scripted_server()
+    w = watch(endpoint.known_hosts)
+    w.fleet.reconcile([endpoint.target(1), endpoint.target(2)])
+    w.wait_open(1, 2)
+    w.fleet.reconcile([endpoint.target(1), endpoint.target(2)])
+    w.wait_for(w.fleet.settled)
+    assert first.sessions == 2, "an unchanged target keeps its connection"
+    w.fleet.reconcile([moved.target(2), moved.target(3)])
+    w.wait_for(w.fleet.settled)
+    w.wait_open(2, 3)
+    assert w.ask(2, 1).answer.core
+    assert second.sessions == 2
+    assert not w.fleet.request(1, 1)
+    assert w.fleet.failure_of(1) == ChannelState("unknown")
+    assert not w.of(1, Lost), "removing is not losing"
+
+
+def test_an_opening_that_hangs_is_overtaken_by_removal_and_close(
+    tcp_server: Callable[[Callable[[socket.socket], None]], int],
+    ssh_keys: Keys,
+    tmp_path: Path,
+    watch: Callable[..., Watch],
+) -> None:
+    """Stopping the collector must not wait for the limits of servers that hang."""
+    port = tcp_server(servers.wait_for_hangup)
+    endpoint = Endpoint(port, "somebody", ssh_keys.private("client"), tmp_path / "known")
+    w = watch(endpoint.known_hosts, limits=replace(PATIENT, banner=600, total=600), workers=4)
+    w.fleet.reconcile([endpoint.target(i) for i in range(1, 5)])
+    w.events += w.fleet.events(0.2)
+    assert not w.fleet.settled()
+    w.fleet.reconcile([endpoint.target(4), LOCAL])
+    w.wait_open(LOCAL.server_id)  # the workers of the removed ones are free again
+    assert [e for e in w.events if e.server_id != LOCAL.server_id] == []
+
+
+def test_the_whole_opening_has_a_limit(
+    tcp_server: Callable[[Callable[[socket.socket], None]], int],
+    ssh_keys: Keys,
+    tmp_path: Path,
+    watch: Callable[..., Watch],
+) -> None:
+    """Steps that each stay below their own limit must not add up to minutes."""
+    port = tcp_server(servers.wait_for_hangup)
+    endpoint = Endpoint(port, "somebody", ssh_keys.private("client"), tmp_path / "known")
+    w = watch(endpoint.known_hosts, limits=replace(FAST, banner=600, total=0.5))
+    w.fleet.reconcile([endpoint.target(1)])
+    w.wait_for(lambda: bool(w.of(1, OpenFailed)), seconds=10)
+    failed = w.of(1, OpenFailed)[0]
+    assert isinstance(failed, OpenFailed)
+    assert failed.cause == "timeout"
+
+
+def test_a_killed_local_probe_is_started_again(tmp_path: Path, watch: Callable[..., Watch]) -> None:
+    """The OOM killer may take the probe of this machine."""
+    w = watch(KnownHosts(tmp_path / "none"))
+    before = set(children_of(os.getpid()))
+    w.fleet.reconcile([LOCAL])
+    w.wait_open(LOCAL.server_id)
+    (probe,) = [
+        child
+        for child in set(children_of(os.getpid())) - before
+        if b"RESMON" in Path(f"/proc/{child}/cmdline").read_bytes() and os.getpgid(child) == child
+    ]
+    os.kill(probe, signal.SIGKILL)
+    w.wait_for(lambda: bool(w.of(LOCAL.server_id, Lost)))
+    lost = w.of(LOCAL.server_id, Lost)[0]
+    assert isinstance(lost, Lost)
+    assert lost.cause == "no_shell"
+    assert "137" in lost.detail
+    w.wait_for(lambda: len(w.of(LOCAL.server_id, Opened)) >= 2)
+    poll_until(lambda: not Path(f"/proc/{probe}").exists(), what="the killed probe reaped")
+
+
+def test_events_wait_no_longer_than_asked_and_stop_with_the_fleet(
+    tmp_path: Path, watch: Callable[..., Watch]
+) -> None:
+    """A collector that waits in events() for ever misses its own end."""
+    w = watch(KnownHosts(tmp_path / "none"))
+    assert w.fleet.events(0) == []
+    assert w.fleet.settled(), "no targets, nothing to wait for"
+    w.fleet.close()
+    assert w.fleet.events(10) == []
+    assert not w.fleet.request(1, 1)
