@@ -261,25 +261,25 @@ def judge_stored(
     postgres: PostgresResource, asset: TierAsset, *, windows: Sequence[datetime]
 ) -> list[Judgement]:
     """Judge the stored rows of `windows` (default: the newest computed one) and mark red ones."""
-    with postgres.connect() as connection:
+    with postgres.snapshot() as snapshot:
+        connection = snapshot.connection
         columns = connection.execute(
             load_query("tier", "read_columns"), {"table": asset.tier.table}
         ).fetchall()
         known = window_states(connection, asset.tier.table, start=_FIRST, end=_LAST)
         judged = [w for w in windows if w in known] if windows else sorted(known)[-1:]
         stored = {
-            window: read_window(
-                connection, asset.tier, start=window, end=window + asset.tier.window
-            )
+            window: read_window(snapshot, asset.tier, start=window, end=window + asset.tier.window)
             for window in judged
         }
-        schema = judge_schema(columns)
-        judgements = [
-            Judgement(HAS_SCHEMA, dict.fromkeys(stored, schema)),
-            Judgement(HAS_UNIQUE_KEY, {w: judge_key(rows) for w, rows in stored.items()}),
-            Judgement(KEEPS_ORDER, {w: judge_order(rows) for w, rows in stored.items()}),
-            Judgement(KEEPS_RANGE, {w: judge_range(rows) for w, rows in stored.items()}),
-        ]
+    schema = judge_schema(columns)
+    judgements = [
+        Judgement(HAS_SCHEMA, dict.fromkeys(stored, schema)),
+        Judgement(HAS_UNIQUE_KEY, {w: judge_key(rows) for w, rows in stored.items()}),
+        Judgement(KEEPS_ORDER, {w: judge_order(rows) for w, rows in stored.items()}),
+        Judgement(KEEPS_RANGE, {w: judge_range(rows) for w, rows in stored.items()}),
+    ]
+    with postgres.connect() as connection:
         record_red(connection, asset, judgements)
     return judgements
 

@@ -13,6 +13,7 @@ from psycopg import sql
 
 from resmon_assets.frames import (
     INSTANT,
+    KEY,
     RAW_SAMPLES,
     TIER_INPUT,
     TIER_ROWS,
@@ -38,6 +39,7 @@ from resmon_resources.window_ledger import (
 MAXIMUM_SLICE_ROWS = 3_000_000
 """Raw rows held at a time: a whole hour of 10,000 servers is one slice, a day of them ten."""
 
+_INPUT = schema_of(RAW_SAMPLES, only=TIER_INPUT)
 _COUNTS = pl.Schema({"server_id": pl.Int32(), "sample_count": pl.Int64()})
 _PERIODS = pl.Schema(
     {
@@ -96,6 +98,21 @@ class Computed:
     sample_count: int
     server_count: int
     is_gone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What must be written so that a window's stored rows become the computed ones.
+
+    Attributes:
+        new: computed rows whose key is not stored.
+        changed: computed rows whose key is stored with other values.
+        vanished: keys of stored rows that were not computed.
+    """
+
+    new: pl.DataFrame
+    changed: pl.DataFrame
+    vanished: pl.DataFrame
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,15 +178,9 @@ def refresh_window(
         return Outcome(start=start, closed_until=start, is_complete=False)
     with postgres.snapshot() as snapshot:
         computed = compute_window(snapshot, tier, start=start, closed_until=closed_until)
-    with postgres.connect() as connection:
-        connection.execute(
-            "select ops.ensure_partitions(%s::regclass, %s, %s, %s)",
-            (tier.table, tier.storage, start, closed_until),
-        )
-    with postgres.connect() as connection:
-        written = write_window(
-            connection, tier, computed, start=start, closed_until=closed_until, now=now
-        )
+    written = write_window(
+        postgres, tier, computed, start=start, closed_until=closed_until, now=now
+    )
     return Outcome(
         start=start,
         closed_until=closed_until,
@@ -189,20 +200,15 @@ def compute_window(
     window = {"start": start, "end": closed_until}
     revision = sum(current_revisions(snapshot.connection, start, end=start + tier.window).values())
     counts = snapshot.read_frame(load_query("tier", "count_raw_samples"), window, _COUNTS)
-    periods = snapshot.read_frame(load_query("tier", "read_server_periods"), window, _PERIODS)
-    raw = schema_of(RAW_SAMPLES, only=TIER_INPUT)
+    periods = read_periods(snapshot, start=start, end=closed_until)
     slices = server_slices(counts, limit=MAXIMUM_SLICE_ROWS)
     statistics = [
         bucket_statistics(
-            snapshot.read_frame(
-                load_query("tier", "read_raw_samples"),
-                {**window, "first": first, "last": last},
-                raw,
-            ),
+            read_slice(snapshot, start=start, end=closed_until, first=first, last=last),
             width=tier.width,
         )
         for first, last in slices
-    ] or [bucket_statistics(raw.to_frame(), width=tier.width)]
+    ] or [bucket_statistics(_INPUT.to_frame(), width=tier.width)]
     expected = expected_counts(periods, start=start, end=closed_until, width=tier.width)
     is_over = closed_until == start + tier.window
     return Computed(
@@ -212,6 +218,20 @@ def compute_window(
         server_count=counts.height,
         is_gone=is_over and counts.is_empty() and _had_samples(snapshot.connection, window),
     )
+
+
+def read_slice(
+    snapshot: Snapshot, *, start: datetime, end: datetime, first: int, last: int
+) -> pl.DataFrame:
+    """Raw samples of [start, end) of the servers `first` to `last`, columns `frames.TIER_INPUT`."""
+    values = {"start": start, "end": end, "first": first, "last": last}
+    return snapshot.read_frame(load_query("tier", "read_raw_samples"), values, _INPUT)
+
+
+def read_periods(snapshot: Snapshot, *, start: datetime, end: datetime) -> pl.DataFrame:
+    """Rows of inventory.server_period that touch [start, end), cut to it."""
+    values = {"start": start, "end": end}
+    return snapshot.read_frame(load_query("tier", "read_server_periods"), values, _PERIODS)
 
 
 def server_slices(counts: pl.DataFrame, *, limit: int) -> list[tuple[int, int]]:
@@ -234,7 +254,7 @@ def server_slices(counts: pl.DataFrame, *, limit: int) -> list[tuple[int, int]]:
 
 
 def write_window(
-    connection: psycopg.Connection,
+    postgres: PostgresResource,
     tier: Tier,
     computed: Computed,
     *,
@@ -242,7 +262,7 @@ def write_window(
     closed_until: datetime,
     now: datetime,
 ) -> Written | None:
-    """Store the rows of a window and what they were computed from; does not commit.
+    """Store the rows of a window and what they were computed from, in one transaction.
 
     Returns:
         What was done; None when the stored state is newer, which is then kept untouched.
@@ -250,41 +270,93 @@ def write_window(
     Raises:
         WindowRefused: the stored rows were computed from more samples than raw has now.
     """
-    advisory_lock(connection, tier.table, start.isoformat())
-    stored = window_states(connection, tier.table, start=start, end=start + tier.window).get(start)
-    _refuse_less(tier, computed, stored, start=start, closed_until=closed_until)
-    is_recorded = record_window(
-        connection,
-        tier.table,
-        start,
-        revision=computed.revision,
-        computed_at=now,
-        complete_until=closed_until,
-        row_count=computed.rows.height,
-        sample_count=computed.sample_count,
+    with postgres.connect() as connection:
+        connection.execute(
+            "select ops.ensure_partitions(%s::regclass, %s, %s, %s)",
+            (tier.table, tier.storage, start, closed_until),
+        )
+    end = start + tier.window
+    with postgres.connect() as connection:
+        advisory_lock(connection, tier.table, start.isoformat())
+        state = window_states(connection, tier.table, start=start, end=end).get(start)
+        _refuse_less(tier, computed, state, start=start, closed_until=closed_until)
+        is_recorded = record_window(
+            connection,
+            tier.table,
+            start,
+            revision=computed.revision,
+            computed_at=now,
+            complete_until=closed_until,
+            row_count=computed.rows.height,
+            sample_count=computed.sample_count,
+        )
+        if not is_recorded:
+            return None
+        # Opened under the lock: it sees what the last holder committed, and nobody else writes.
+        with postgres.snapshot() as snapshot:
+            stored = read_window(snapshot, tier, start=start, end=closed_until)
+        difference = compare_rows(stored, computed.rows)
+        return _replace_rows(connection, tier, difference, start=start, end=closed_until)
+
+
+def read_window(snapshot: Snapshot, tier: Tier, *, start: datetime, end: datetime) -> pl.DataFrame:
+    """Stored rows of [start, end), schema `frames.TIER_ROWS`, in no order."""
+    query = _statement("read_rows", tier).as_string(snapshot.connection)
+    return snapshot.read_frame(query, {"start": start, "end": end}, schema_of(TIER_ROWS))
+
+
+def compare_rows(stored: pl.DataFrame, computed: pl.DataFrame) -> Difference:
+    """Find what must be written so that `stored` becomes `computed`; a null equals a null.
+
+    Compared here and not in PostgreSQL: refreshing the running hour of 10,000 servers would COPY
+    all its 600,000 rows to find that 550,000 of them are the same (5 times as long, 2 cores).
+
+    Args:
+        stored: rows with the schema `frames.TIER_ROWS`, unique by `frames.KEY`.
+        computed: the same.
+    """
+    names = [name for name in computed.columns if name not in KEY]
+    paired = computed.join(
+        stored.with_columns(pl.lit(value=True).alias("is_stored")),
+        on=KEY,
+        how="left",
+        suffix="_stored",
+        maintain_order="left",
     )
-    if not is_recorded:
-        return None
-    window = {"start": start, "end": closed_until}
-    connection.execute(_statement("create_computed_rows", tier))
-    copy_frame(connection, "pg_temp.computed_rows", computed.rows)
-    connection.execute("analyze pg_temp.computed_rows")
-    deleted, changed, new = (
-        connection.execute(_statement(name, tier), window).rowcount
-        for name in ("delete_vanished_rows", "update_changed_rows", "insert_new_rows")
+    is_stored = pl.col("is_stored").is_not_null()
+    differs = pl.any_horizontal(pl.col(n).ne_missing(pl.col(f"{n}_stored")) for n in names)
+    changed = paired.filter(is_stored & differs)
+    return Difference(
+        new=paired.filter(~is_stored).select(computed.columns),
+        changed=changed.select(computed.columns),
+        vanished=stored.join(computed, on=KEY, how="anti").select(KEY),
     )
-    # Dropped here and not at the commit: one transaction may write several windows.
-    connection.execute("drop table pg_temp.computed_rows")
+
+
+def _replace_rows(
+    connection: psycopg.Connection,
+    tier: Tier,
+    difference: Difference,
+    *,
+    start: datetime,
+    end: datetime,
+) -> Written:
+    """Delete what is outdated, append what is new; only rows that differ are touched."""
+    window = {"start": start, "end": end}
+    outdated = pl.concat([difference.changed.select(KEY), difference.vanished])
+    if outdated.height:
+        connection.execute(_statement("create_outdated_keys", tier))
+        copy_frame(connection, "pg_temp.outdated_keys", outdated)
+        connection.execute("analyze pg_temp.outdated_keys")
+        connection.execute(_statement("delete_outdated_rows", tier), window)
+    copy_frame(connection, tier.table, pl.concat([difference.new, difference.changed]))
     sums = connection.execute(_statement("sum_stored_rows", tier), window).fetchone()
-    return Written(new, changed, deleted, *(sums or (0, 0, 0, 0)))
-
-
-def read_window(
-    connection: psycopg.Connection, tier: Tier, *, start: datetime, end: datetime
-) -> pl.DataFrame:
-    """Stored rows of [start, end), schema `frames.TIER_ROWS`; for tiers with few rows a window."""
-    rows = connection.execute(_statement("read_rows", tier), {"start": start, "end": end})
-    return pl.DataFrame(rows.fetchall(), schema=schema_of(TIER_ROWS), orient="row")
+    return Written(
+        difference.new.height,
+        difference.changed.height,
+        difference.vanished.height,
+        *(sums or (0, 0, 0, 0)),
+    )
 
 
 def _had_samples(connection: psycopg.Connection, window: dict[str, datetime]) -> bool:
@@ -324,16 +396,5 @@ def _refuse_less(
 
 def _statement(name: str, tier: Tier) -> sql.Composed:
     """Statement sql/queries/tier/<name>.sql on the tier's table, with its columns in order."""
-    columns = schema_of(TIER_ROWS).names()
-    return sql.SQL(load_query("tier", name)).format(
-        table=tier.identifier,
-        columns=_names(columns),
-        stored_columns=_names(columns, of="stored"),
-        computed_columns=_names(columns, of="computed"),
-    )
-
-
-def _names(columns: list[str], *, of: str | None = None) -> sql.Composed:
-    """Column names, separated by commas."""
-    qualifier = () if of is None else (of,)
-    return sql.SQL(", ").join(sql.Identifier(*qualifier, column) for column in columns)
+    columns = sql.SQL(", ").join(map(sql.Identifier, schema_of(TIER_ROWS).names()))
+    return sql.SQL(load_query("tier", name)).format(table=tier.identifier, columns=columns)

@@ -140,7 +140,8 @@ def test_day_of_two_servers_comes_from_all_samples(fleet: Fleet) -> None:
     expected = fleet.execute(
         "select server_id, count(*), "
         "percentile_cont(0.99) within group (order by cpu_pct::float8)::real "
-        "from raw.server_resource_metrics where collected_at >= %s and collected_at < %s group by 1 order by 1",
+        "from raw.server_resource_metrics where collected_at >= %s and collected_at < %s "
+        "group by 1 order by 1",
         (day, day + DAY),
     )
     assert fleet.rows(TIER_1DAY, "server_id, sample_count, cpu_pct_p99") == expected

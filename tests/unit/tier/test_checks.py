@@ -18,7 +18,7 @@ from resmon_assets.tier.checks import (
     judge_schema,
     result_of,
 )
-from resmon_assets.tier.refresh import Computed, Outcome, Written, server_slices
+from resmon_assets.tier.refresh import Computed, Outcome, Written, compare_rows, server_slices
 from resmon_assets.tier.statistics import bucket_statistics
 from resmon_assets.tier.tiers import TIERS
 from tests.unit.tier.builders import HOUR, raw_frame, sample
@@ -32,9 +32,8 @@ def stored(**values: Any) -> pl.DataFrame:
     good = bucket_statistics(
         raw_frame(*(sample(k, cpu_pct=10.0 * k) for k in range(5))), width=timedelta(hours=1)
     ).with_columns(expected_count=pl.lit(5, pl.Int32))
-    other = good.with_columns(
-        server_id=pl.lit(2, pl.Int32), **{n: pl.lit(v, good.schema[n]) for n, v in values.items()}
-    )
+    values = {"server_id": 2} | values
+    other = good.with_columns(**{n: pl.lit(v, good.schema[n]) for n, v in values.items()})
     return pl.concat([good, other]).select(schema_of(TIER_ROWS).names())
 
 
@@ -206,6 +205,24 @@ def test_slices_hold_whole_servers_within_the_limit(
         schema={"server_id": pl.Int32, "sample_count": pl.Int64},
     )
     assert server_slices(frame, limit=100) == slices
+
+
+def test_equal_rows_differ_in_nothing() -> None:
+    """A null that is not equal to a null would rewrite every gap in every run."""
+    rows = stored(cpu_pct_avg=None, memory_used_bytes_min=None)
+    found = compare_rows(rows.reverse(), rows)
+    assert (found.new.height, found.changed.height, found.vanished.height) == (0, 0, 0)
+
+
+def test_difference_names_new_changed_and_vanished_rows() -> None:
+    """A difference overlooked leaves the tier wrong, and its revision says that it is right."""
+    first, second = stored().head(1), stored().tail(1)
+    third = stored(server_id=3).tail(1)
+    altered = second.with_columns(cpu_pct_p95=pl.lit(None, pl.Float32))
+    found = compare_rows(pl.concat([second, third]), pl.concat([first, altered]))
+    assert found.new.equals(first)
+    assert found.changed.equals(altered)
+    assert found.vanished.rows() == [(3, HOUR, 1)]
 
 
 @pytest.mark.parametrize(
