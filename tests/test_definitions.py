@@ -1,0 +1,113 @@
+"""The code location as a whole: loads anywhere, says what every asset is, and matches the
+reviewed graph."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from dagster import AssetKey, AssetSpec, Definitions
+
+from resmon_assets.definitions import build_defs
+from resmon_assets.naming import BATCH_POOL, OWNER, table_of
+
+ROOT = Path(__file__).parent.parent
+GOLDEN = Path(__file__).parent / "golden" / "asset_graph.txt"
+
+
+@pytest.fixture(scope="module")
+def definitions() -> Definitions:
+    return build_defs()
+
+
+def specs_of(definitions: Definitions) -> list[AssetSpec]:
+    return sorted(definitions.resolve_all_asset_specs(), key=lambda spec: spec.key.path)
+
+
+def graph_text(definitions: Definitions) -> str:
+    """One block per asset: what a reviewer must see change."""
+    lines = []
+    graph = definitions.resolve_asset_graph()
+    for spec in specs_of(definitions):
+        node = graph.get(spec.key)
+        lines.append(table_of(spec.key))
+        lines.append(f"  group       {spec.group_name}")
+        lines.append(f"  kinds       {', '.join(sorted(spec.kinds))}")
+        lines.append(
+            f"  deps        {', '.join(sorted(table_of(d.asset_key) for d in spec.deps)) or '-'}"
+        )
+        partitions = spec.partitions_def
+        lines.append(
+            f"  partitions  {type(partitions).__name__} end_offset={partitions.end_offset}"
+        )
+        lines.append(f"  pools       {', '.join(sorted(node.pools or [])) or '-'}")
+        lines.append(
+            f"  checks      {', '.join(sorted(key.name for key in node.check_keys)) or '-'}"
+        )
+    for job in sorted(definitions.resolve_all_job_defs(), key=lambda job: job.name):
+        if not job.name.startswith("__"):
+            lines.append(f"job {job.name}")
+    repository = definitions.get_repository_def()
+    for schedule in sorted(repository.schedule_defs, key=lambda item: item.name):
+        status = schedule.default_status.value
+        lines.append(f"schedule {schedule.name} [{schedule.cron_schedule}] {status}")
+    for sensor in sorted(repository.sensor_defs, key=lambda item: item.name):
+        lines.append(
+            f"sensor {sensor.name} every {sensor.minimum_interval_seconds} s "
+            f"{sensor.default_status.value}"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def test_the_graph_is_the_reviewed_one(definitions):
+    """Would let back: a dependency, schedule or check that disappears without anyone deciding so.
+
+    To take a change on purpose: RESMON_UPDATE_GOLDEN=1 pytest tests/test_definitions.py
+    """
+    text = graph_text(definitions)
+    if os.environ.get("RESMON_UPDATE_GOLDEN"):
+        GOLDEN.write_text(text)
+    assert text == GOLDEN.read_text()
+
+
+def test_every_asset_says_what_it_is(definitions):
+    """Would let back: "No description found" as the first thing on an asset's page."""
+    for spec in specs_of(definitions):
+        assert spec.group_name == spec.key.path[0]
+        assert spec.description, spec.key
+        assert spec.owners == [OWNER]
+        assert spec.kinds
+
+
+def test_everything_but_the_collector_is_in_the_pool(definitions):
+    """Would let back: a backfill that takes both cores from the collector, or a collector that
+    queues."""
+    graph = definitions.resolve_asset_graph()
+    raw = AssetKey(["raw", "server_resource_metrics"])
+    for spec in specs_of(definitions):
+        expected = set() if spec.key == raw else {BATCH_POOL}
+        assert set(graph.get(spec.key).pools or []) == expected, spec.key
+
+
+def test_it_loads_without_environment_network_or_database(tmp_path):
+    """Would let back: an import that reads a variable, opens a socket or needs the project's
+    folder."""
+    code = (
+        "import socket\n"
+        "def refuse(*args, **kwargs): raise AssertionError('a socket was opened while loading')\n"
+        "socket.socket.connect = refuse\n"
+        "from resmon_assets.definitions import defs\n"
+        "print(len(list(defs.resolve_all_asset_specs())))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        cwd=tmp_path,
+        env={"PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == str(len(specs_of(build_defs())))
