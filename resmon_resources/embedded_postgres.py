@@ -352,29 +352,26 @@ class EmbeddedPostgres:
     def _prepare_home(self) -> None:
         """RESMON_HOME with its version file; refuses one of another layout."""
         home = self.settings.home
+        version_file = home / "version.json"
         try:
             home.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.log_file.parent.mkdir(mode=0o700, exist_ok=True)
+            if not version_file.exists():
+                version_file.write_text(_version_text(), encoding="utf-8")
+            text = version_file.read_text(encoding="utf-8")
         except OSError as error:
             msg = (
-                f"Creating the state folder {home} failed: {error.strerror}. Set RESMON_HOME to a "
-                "folder of yours."
+                f"Preparing the state folder {home} failed: {error.strerror} ({error.filename}). "
+                "Set RESMON_HOME to a folder of yours."
             )
             raise StateUnusable(msg) from error
-        version_file = home / "version.json"
-        if not version_file.exists():
-            text = json.dumps(
-                {"layout": LAYOUT_VERSION, "postgres": POSTGRES_MAJOR, "owner_uid": os.geteuid()}
-            )
-            version_file.write_text(text + "\n", encoding="utf-8")
-            return
         try:
-            found = json.loads(version_file.read_text(encoding="utf-8"))
+            found = json.loads(text)
             layout, owner = int(found["layout"]), int(found.get("owner_uid", os.geteuid()))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             msg = (
-                f"{version_file} cannot be read as the version of the state folder. Set "
-                "RESMON_HOME to another folder."
+                f"{version_file} cannot be read as the version of the state folder. "
+                "Set RESMON_HOME to another folder."
             )
             raise StateUnusable(msg) from error
         if layout != LAYOUT_VERSION:
@@ -603,6 +600,12 @@ class EmbeddedPostgres:
             f"{limit_seconds:.0f} s. See {self.log_file}; when nothing else helps: kill -9 {pid}."
         )
         raise DatabaseError(msg)
+
+
+def _version_text() -> str:
+    """Content of RESMON_HOME/version.json."""
+    content = {"layout": LAYOUT_VERSION, "postgres": POSTGRES_MAJOR, "owner_uid": os.geteuid()}
+    return json.dumps(content) + "\n"
 
 
 def _is_root() -> bool:

@@ -17,7 +17,7 @@ import pytest
 from psycopg import sql
 
 from resmon_resources import migrations
-from resmon_resources.embedded_postgres import ROOT_STATE, EmbeddedPostgres, with_database
+from resmon_resources.embedded_postgres import EmbeddedPostgres, with_database
 from resmon_resources.postgres import PostgresResource, open_connection
 from resmon_resources.settings import PROJECT_ROOT, Settings, load_settings
 
@@ -50,8 +50,6 @@ def remove_embedded(server: EmbeddedPostgres) -> None:
     server.stop()
     shutil.rmtree(server.data_directory, ignore_errors=True)
     shutil.rmtree(server.socket_directory, ignore_errors=True)
-    if ROOT_STATE.is_dir() and not any(ROOT_STATE.iterdir()) and os.geteuid() == 0:
-        ROOT_STATE.rmdir()
 
 
 def create_database(maintenance_url: str, name: str, *, template: str = "template0") -> str:
