@@ -3,6 +3,8 @@
 Belongs here: markers, limits, and which frames belong together. Knows nothing of what the lines
 mean (reading.py) nor of sockets. Imports errors.py and the marker of program.py.
 
+A line ends with a carriage return or a newline (see program.py); empty lines mean nothing.
+
 A frame counts only when it is whole: both markers with this connection's nonce and the same tick,
 and nothing of another frame between them. Frames larger than a pipe's atomic write can interleave
 on the host; such a splice always brings a foreign marker inside, so the damaged frame is dropped
@@ -116,13 +118,14 @@ class AnswerAssembler:
         if self._refusal is not None:
             raise ProbeUnreadable(self._refusal)
         self._bytes_without_answer += len(data)
-        first, *rest = data.split(b"\n")
+        first, *rest = data.replace(b"\r", b"\n").split(b"\n")
         self._partial += first
         for piece in rest:
             self._check_line()
-            line = bytes(self._partial.removesuffix(b"\r"))
+            line = bytes(self._partial)
             self._partial = bytearray(piece)
-            self._take_line(line)
+            if line:
+                self._take_line(line)
         self._check_line()
         if self._bytes_without_answer > MAX_BYTES_PER_ANSWER:
             self._refuse(f"{MAX_BYTES_PER_ANSWER} bytes came without a complete answer")

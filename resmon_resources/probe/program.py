@@ -5,7 +5,7 @@ reading.py do). Imports nothing of ours.
 
 Protocol, version 1. The client writes the tick number in decimal and a newline; anything else is
 ignored; end of file ends the program (one tick and end of file is a single shot). Per tick the
-program prints frames; a marker is `@@RESMON1 <nonce> <kind> <tick>`:
+program prints frames of lines; a marker is `@@RESMON1 <nonce> <kind> <tick>`:
 
     B k   core frame begins             D k   disk frame begins
     boot <boot id>                      df <exit status of df>
@@ -16,6 +16,10 @@ program prints frames; a marker is `@@RESMON1 <nonce> <kind> <tick>`:
     mem <key: kB>...                    F k   disk frame ends
     net <name> <in> <out>...
     E k   core frame ends               X k <reason>   no disk frame, or nothing at all
+
+Lines end with a carriage return: bash flushes its output at each newline, so that a frame of a
+background job and one of the foreground were mixed line by line (and SSH sent each line in a packet
+of its own). Without a newline each of the shells writes a frame of up to 4 KiB in one call.
 
 Reasons: `df-busy` (the df of an earlier tick has not returned; no second one is started),
 `no-mounts` (the mount table is empty, or there is no grep), `no-disk` (started without the disk
@@ -61,6 +65,7 @@ read -r b </proc/sys/kernel/random/boot_id;
 """
 
 _START_DISK = """\
+w=$(printf "\\nx"); w=${w%x};
 timeout 9 true </dev/null && t="timeout 10";
 """
 
@@ -83,14 +88,14 @@ MemAvailable:) e="$e $i $r"; break;; esac; done </proc/meminfo;
 read -r l </proc/loadavg; read -r o </sys/devices/system/cpu/online;
 if [ -z "$o" ]; then i=0; while read -r x r; do
 case $x in cpu[0-9]*) i=$((i+1));; cpu) ;; *) break;; esac; done </proc/stat; o="count $i"; fi;
-if [ -z "$c" ]; then printf "%s\\n" "$h X $k no-proc $(uname -s </dev/null)"; continue; fi;
-printf "%s\\n" "$h B $k" "boot $b" "up $u" "$c" "online $o" "load $l" \
+if [ -z "$c" ]; then printf "%s\\r" "$h X $k no-proc $(uname -s </dev/null)"; continue; fi;
+printf "%s\\r" "$h B $k" "boot $b" "up $u" "$c" "online $o" "load $l" \
 "mem$e" "net${q:-$v}" "$h E $k";
 """
 
 _DISK = f"""\
 if [ "$p" ]; then s= q=; read -r x x s q x </proc/$p/stat;
-case $q.$s in $$.[ZX]) ;; $$.?) printf "%s\\n" "$h X $k df-busy"; continue;; esac; wait $p; p=; fi;
+case $q.$s in $$.[ZX]) ;; $$.?) printf "%s\\r" "$h X $k df-busy"; continue;; esac; wait $p; p=; fi;
 if [ $a -le 0 ]; then a=10 g=" " z= f=;
 y="ext[234]|xfs|btrfs|zfs|f2fs|jfs|reiserfs|bcachefs|nilfs2";
 set -- $(grep -E "^[^ ]* / |^[^ ]* [^ ]* ($y) " /proc/mounts);
@@ -100,14 +105,14 @@ case $m in /) f=$y;; *) case $d in /dev/loop*|/dev/ram*|/dev/zram*) continue;; e
 case $g in *" $d "*) continue;; esac; g="$g$d ";
 if [ $j -ge {MAX_MOUNTS} ]; then z=" cut"; continue; fi; j=$((j+1));
 case $m in *"\\0"*|*"\\1"*) m=$(printf "%b" "$m");; esac; set -- "$@" "$m"; done; fi; a=$((a-1));
-if [ $# -eq 0 ]; then printf "%s\\n" "$h X $k no-mounts"; continue; fi;
-{{ o=$($t df -Pk "$@"); r=$?;
-printf "%s\\n" "$h D $k" "df $r" "now $(date +%s.%N)" "root $f" "mounts $#$z" "$o" "$h F $k";
+if [ $# -eq 0 ]; then printf "%s\\r" "$h X $k no-mounts"; continue; fi;
+{{ o=$($t df -Pk "$@"); r=$? m=$#; IFS=$w; set -- $o;
+printf "%s\\r" "$h D $k" "df $r" "now $(date +%s.%N)" "root $f" "mounts $m$z" "$@" "$h F $k";
 }} </dev/null & p=$! ;
 """
 
 _NO_DISK = """\
-printf "%s\\n" "$h X $k no-disk";
+printf "%s\\r" "$h X $k no-disk";
 """
 
 _END = """\

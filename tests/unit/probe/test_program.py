@@ -39,7 +39,7 @@ each_shell = pytest.mark.parametrize("name", SHELLS)
 
 
 def test_the_command_survives_any_login_shell():
-    """Would break on tcsh (newline, history) or fish (double backslash) only, seen by users only."""
+    """Would break on tcsh (newline, history) or fish (double backslash) only."""
     command = probe_command(NONCE)
     assert command.startswith("exec /bin/sh -c '")
     assert command.endswith(f"' resmon {NONCE}")
@@ -125,8 +125,18 @@ def test_three_ticks_show_this_machine(name: str):
             before = this_machine()
             answer = probe.ask(tick)
             assert answer.tick == tick
+            assert probe.assembler.noise == ""
             assert_is_this_machine(parse_answer(answer), before, this_machine())
         assert_ends_at_end_of_file(probe)
+
+
+@each_shell
+def test_no_frame_holds_a_newline(name: str):
+    """Would mix frames of df and core: bash writes at each newline of one printf."""
+    with live_probe(probe_argv(NONCE, shell=shell_of(name))) as probe:
+        probe.ask(1)
+        assert probe.output.count(b"\r") > 15
+        assert b"\n" not in probe.output
 
 
 def assert_ends_at_end_of_file(probe: LiveProbe):

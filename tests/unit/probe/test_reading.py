@@ -71,16 +71,17 @@ def test_recorded_outputs_of_real_shells_are_read_in_full(path: Path):
         assert missing == ["disk_reason"]
         assert parsed.memory_total_bytes == 24684092 * 1024
         assert parsed.disk_total_bytes == 264212084 * 1024
-        assert parsed.interfaces == (Interface("eth0", 1625708511, 2324938),)
+        assert parsed.interfaces == (Interface("eth0", 1738885569, 2416269),)
 
 
 def test_recorded_counters_of_busybox():
     """Would let a column slip that the shape alone does not show."""
     first, *_ = AnswerAssembler(NONCE).feed((GOLDEN / "busybox.txt").read_bytes())
     parsed = parse_answer(first)
-    assert parsed.uptime_ms == 1_836_740
-    assert parsed.cpu == CpuCounters(26079, 0, 9055, 329440, 1215, 0, 233, 71, 0, 0)
-    assert parsed.memory_used_bytes == (24684092 - 24158704) * 1024
+    assert parsed.uptime_ms == 2_811_620
+    assert parsed.cpu == CpuCounters(137716, 51, 47474, 373060, 1510, 0, 406, 190, 0, 0)
+    assert parsed.memory_used_bytes == (24684092 - 21963776) * 1024
+    assert parsed.disk_used_bytes == 27339920 * 1024
 
 
 @pytest.mark.parametrize(
@@ -141,7 +142,7 @@ def test_memory(text: str, total: int | None, available: int | None):
 
 
 def test_memory_of_the_recorded_proc_of_another_machine():
-    """Would let the fallback drift from the kernel's own estimate (they differ by the watermarks)."""
+    """Would misread a real meminfo."""
     source = Path(__file__).parents[4] / "shared/data/procfs_fixtures/proc/meminfo"
     if not source.is_file():
         pytest.skip("no recorded /proc in ../shared")

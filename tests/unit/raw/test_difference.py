@@ -214,7 +214,7 @@ def test_interfaces_are_summed_over_those_in_both():
 def test_a_counter_that_jumps(
     old: tuple[int, int], new: tuple[int, int], expected: tuple[int | None, int | None]
 ):
-    """Would store gigabytes that nobody sent after a driver was reloaded, or lose them at a wrap."""
+    """Would store gigabytes that nobody sent after a reset, or lose them at a wrap."""
     before = reading(interfaces=(Interface("a", *old), Interface("b", 0, 0)))
     after = later(interfaces=(Interface("a", *new), Interface("b", 0, 0)))
     assert network(before, after) == expected
