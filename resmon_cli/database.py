@@ -20,6 +20,7 @@ from resmon_cli.environment import (
     warn_when_not_running,
 )
 from resmon_cli.guards import HomeLock
+from resmon_cli.services import prepare_instance
 from resmon_cli.supervisor import Report, bound_log, restart_delay_seconds
 from resmon_resources import migrations
 from resmon_resources.embedded_postgres import (
@@ -179,6 +180,8 @@ def start_command() -> None:
         server = DataServer(settings, report=click.echo, is_stopping=lambda: False)
         server.start(now=0.0)
         server.bring_up_schema()
+        server.register_this_machine()
+        prepare_instance(settings, is_stopping=lambda: False)
 
 
 @db_command.command("stop")

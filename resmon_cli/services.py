@@ -17,6 +17,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,6 +102,42 @@ def write_workspace(path: Path, socket_path: Path) -> None:
     path.write_text(json.dumps({"load_from": [{"grpc_server": server}]}, indent=2) + "\n", "utf-8")
 
 
+def child_environment(settings: Settings) -> dict[str, str]:
+    """Ours, what Dagster and the assets need, and the mark by which leftovers are found."""
+    return {
+        **os.environ,
+        **service_variables(settings),
+        processes.MARK: str(settings.home),
+    }
+
+
+def prepare_instance(settings: Settings, *, is_stopping: Callable[[], bool]) -> None:
+    """Run `resmon_cli.instance` to its end; call it before daemon and webserver run.
+
+    Raises:
+        ServiceFailed: it failed, or took too long; carries the end of its log.
+    """
+    log_path = log_folder(settings) / "instance.log"
+    with log_path.open("wb") as log:
+        process = subprocess.Popen(  # noqa: S603 (our own module)
+            [sys.executable, "-P", "-m", "resmon_cli.instance", str(code_socket(settings))],
+            env=child_environment(settings),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    is_over = wait_until(
+        lambda: process.poll() is not None, seconds=PREPARE_SECONDS, is_hurried=is_stopping
+    )
+    if not is_over:
+        process.kill()
+        process.wait()
+    if process.returncode != 0 and not is_stopping():
+        msg = f"Preparing Dagster's storage failed. The end of {log_path}:\n{tail(log_path, 15)}"
+        raise ServiceFailed(msg)
+
+
 def is_listening(socket_path: Path) -> bool:
     """Whether the code server takes connections; it listens once the definitions are loaded."""
     try:
@@ -131,11 +168,7 @@ class Services:
         self._report = report
         self._socket = code_socket(settings)
         self._workspace = run_folder(settings) / "workspace.yaml"
-        self._environment = {
-            **os.environ,
-            **service_variables(settings),
-            processes.MARK: str(settings.home),
-        }
+        self._environment = child_environment(settings)
         workspace = ("-w", str(self._workspace))
         self.code_server = self._child(
             "code-server",
@@ -189,38 +222,12 @@ class Services:
         """
         write_workspace(self._workspace, self._socket)
         self.code_server.start(now=time.monotonic())
-        self._prepare_instance(signals)
+        prepare_instance(self._settings, is_stopping=lambda: signals.is_requested)
         self._await_code_server(signals)
         if signals.is_requested:
             return
         self.daemon.start(now=time.monotonic())
         self.webserver.start(now=time.monotonic())
-
-    def _prepare_instance(self, signals: StopSignals) -> None:
-        """Run `resmon_cli.instance` to its end; no run can start before daemon and webserver."""
-        log_path = log_folder(self._settings) / "instance.log"
-        with log_path.open("wb") as log:
-            process = subprocess.Popen(  # noqa: S603 (our own module)
-                [sys.executable, "-P", "-m", "resmon_cli.instance", str(self._socket)],
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        is_over = wait_until(
-            lambda: process.poll() is not None,
-            seconds=PREPARE_SECONDS,
-            is_hurried=lambda: signals.is_requested,
-        )
-        if not is_over:
-            process.kill()
-            process.wait()
-        if process.returncode != 0 and not signals.is_requested:
-            msg = (
-                f"Preparing Dagster's storage failed. The end of {log_path}:\n{tail(log_path, 15)}"
-            )
-            raise ServiceFailed(msg)
 
     def _await_code_server(self, signals: StopSignals) -> None:
         """Wait until the definitions are loaded."""
@@ -274,6 +281,9 @@ class Services:
             is_hurried=is_hurried,
         )
         self._socket.unlink(missing_ok=True)
+        if self._socket.parent != run_folder(self._settings):
+            with suppress(OSError):  # not empty, or gone already
+                self._socket.parent.rmdir()
 
     def _end_runs(self, is_hurried: Callable[[], bool]) -> None:
         """Terminate live runs through the webserver, or by signal when it is silent; await them."""

@@ -95,8 +95,8 @@ def test_a_code_server_that_ends_is_reported_with_its_log(
     """Would let back: an import error in the definitions that shows as a UI without assets."""
     code = "import sys; print('ImportError: no such thing'); sys.exit(1)"
     monkeypatch.setattr(services, "program", lambda _: (sys.executable, "-c", code))
+    monkeypatch.setattr(services, "prepare_instance", lambda _, **__: None)
     broken = Services(settings, Address("127.0.0.1", 1), module="toy", report=lambda _: None)
-    monkeypatch.setattr(broken, "_prepare_instance", lambda _: None)
     with pytest.raises(ServiceFailed, match="ImportError: no such thing"):
         broken.start(StopSignals())
 
