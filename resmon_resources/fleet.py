@@ -6,8 +6,9 @@ the database. Imports channels, ssh and known_hosts.
 
 Threads: the caller's; one loop that owns every open channel and every timer; up to `workers` that
 carry out openings, which may wait; one closer. A member's state is changed by the loop only.
-Callers hand work over through an inbox and read single fields. A server that hangs therefore costs
-a worker at most, until its limit, and never the loop.
+Callers hand work over through an inbox and read single fields. Connecting and the wait for a
+greeting are the loop's, without waiting; from the key exchange on a server that hangs costs a
+worker until its limit, and never the loop.
 """
 
 import functools
@@ -36,7 +37,15 @@ from resmon_resources.channels import (
 from resmon_resources.errors import Cause, CollectionError, ResmonError
 from resmon_resources.known_hosts import KnownHosts
 from resmon_resources.probe.framing import Answer
-from resmon_resources.ssh import IdentityFiles, open_ssh
+from resmon_resources.ssh import (
+    Address,
+    Dial,
+    IdentityFiles,
+    is_numeric,
+    open_ssh,
+    resolve,
+    shake_hands,
+)
 
 __all__ = [
     "Answered",
@@ -56,6 +65,11 @@ _LOG = logging.getLogger(__name__)
 
 HANDSHAKES_PER_SECOND = 100.0
 """Openings begun per second. One costs about 4 CPU-ms: 40 % of a core, and 10,000 take 100 s."""
+
+MAXIMUM_DIALS = 512
+"""Connections being made at the same time; each costs a file descriptor, none a thread."""
+
+_JOBS_PER_WORKER = 3
 
 MISSES_UNTIL_LOST = 2
 """Ticks in a row without an answer after which a channel is given up."""
@@ -199,6 +213,7 @@ class _Member:
     target: Target
     generation: int
     attempt: Attempt | None = None
+    dial: Dial | None = None
     channel: ProbeChannel | None = None
     is_open: bool = False
     has_settled: bool = False
@@ -242,7 +257,13 @@ def open_once(
     """
     limits = limits or Limits()
     attempt = Attempt(limits, on_step)
-    channel = _open(target, known_hosts, IdentityFiles(), attempt)
+    channel: ProbeChannel
+    if target.transport == "local":
+        channel = _open_local(target, attempt)
+    else:
+        channel = open_ssh(
+            target, known_hosts=known_hosts, identities=IdentityFiles(), attempt=attempt
+        )
     began = attempt.begin("read")
     try:
         channel.ask(PRIMING_TICK, attempt.seconds_left(limits.first_answer))
@@ -253,17 +274,13 @@ def open_once(
     return channel
 
 
-def _open(
-    target: Target, known_hosts: KnownHosts, identities: IdentityFiles, attempt: Attempt
-) -> ProbeChannel:
-    """Start the probe over the target's transport; its priming answer is still to come."""
-    if target.transport == "local":
-        began = attempt.begin("shell")
-        channel = LocalChannel(target, attempt.limits)
-        attempt.hold(channel.abort)
-        attempt.end(began)
-        return channel
-    return open_ssh(target, known_hosts=known_hosts, identities=identities, attempt=attempt)
+def _open_local(target: Target, attempt: Attempt) -> LocalChannel:
+    """Start the probe on this machine; its priming answer is still to come."""
+    began = attempt.begin("shell")
+    channel = LocalChannel(target, attempt.limits)
+    attempt.hold(channel.abort)
+    attempt.end(began)
+    return channel
 
 
 class Fleet:
@@ -302,7 +319,8 @@ class Fleet:
         )  # server id and generation, to be opened in this order
         self._next_opening = 0.0
         self._maximum_workers = workers
-        self._busy_workers = 0
+        self._jobs_under_way = 0
+        self._dials_under_way = 0
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._workers: list[threading.Thread] = []
         self._closings: queue.SimpleQueue[ProbeChannel | None] = queue.SimpleQueue()
@@ -465,7 +483,7 @@ class Fleet:
         times = []
         if self._timers:
             times.append(self._timers[0].due)
-        if self._waiting and self._busy_workers < self._maximum_workers:
+        if self._waiting and self._may_open():
             times.append(self._next_opening)
         return max(0.0, min(times) - time.monotonic()) if times else None
 
@@ -506,6 +524,10 @@ class Fleet:
         if member.attempt is not None:
             member.attempt.abort()
             member.attempt = None
+        if member.dial is not None:
+            self._stop_watching(member.dial)
+            member.dial.close()
+            member.dial = None
         if member.channel is not None:
             for fileno in member.channel.filenos():
                 self._selector.unregister(fileno)
@@ -514,28 +536,111 @@ class Fleet:
             member.channel = None
 
     def _start_openings(self) -> None:
-        """Hand waiting members to workers, as many as are free and at the pace allowed."""
-        while self._waiting and self._busy_workers < self._maximum_workers:
+        """Begin waiting openings at the pace allowed, unless the workers are far behind."""
+        while self._waiting and self._may_open():
             now = time.monotonic()
             if now < self._next_opening:
                 return
             server_id, generation = self._waiting.popleft()
             member = self._current(server_id, generation)
-            if member is None:
+            if member is None or member.attempt is not None or member.channel is not None:
                 continue
             self._next_opening = now + self._seconds_between_openings
             member.attempt = attempt = Attempt(self._limits)
-            job = functools.partial(self._carry_out, member.target, generation, attempt)
-            self._busy_workers += 1
-            self._workers = [worker for worker in self._workers if worker.is_alive()]
-            if len(self._workers) < self._busy_workers:
-                name = f"fleet-worker-{len(self._workers)}"
-                worker = threading.Thread(target=self._work, name=name, daemon=True)
-                self._workers.append(worker)
-                worker.start()
-            self._jobs.put(job)
             overdue = functools.partial(self._attempt_overdue, server_id, generation, attempt)
             self._after(self._limits.total, overdue)
+            if member.target.transport == "local":
+                self._submit(member, functools.partial(_open_local, member.target, attempt))
+            elif is_numeric(member.target.host):
+                self._dial(member, None)
+            else:
+                self._submit(member, functools.partial(resolve, member.target, attempt))
+
+    def _may_open(self) -> bool:
+        """Whether another opening may begin.
+
+        Openings whose time runs must not pile up behind workers that hang servers hold; connecting
+        holds none of them.
+        """
+        return (
+            self._jobs_under_way < _JOBS_PER_WORKER * self._maximum_workers
+            and self._dials_under_way < MAXIMUM_DIALS
+        )
+
+    def _dial(self, member: _Member, addresses: list[Address] | None) -> None:
+        """Begin to connect; without addresses the host is one itself, and DNS is not asked."""
+        if member.attempt is None:
+            return
+        try:
+            if addresses is None:
+                addresses = resolve(member.target, member.attempt)
+            member.dial = Dial(member.target, addresses, member.attempt)
+        except CollectionError as error:
+            self._open_failed(member, error)
+            return
+        self._watch(member, member.dial)
+
+    def _watch(self, member: _Member, dial: Dial) -> None:
+        """Wait, without waiting, for the next thing to happen to a dial."""
+        self._dials_under_way += 1
+        event = selectors.EVENT_READ if dial.is_connected else selectors.EVENT_WRITE
+        step = functools.partial(self._drive, member, dial, dial.proceed)
+        self._selector.register(dial.fileno, event, step)
+        deadline = dial.deadline
+
+        def look() -> None:
+            if member.dial is dial and dial.deadline == deadline and not dial.is_greeted:
+                self._drive(member, dial, dial.overdue)
+
+        self._after(deadline - time.monotonic(), look)
+
+    def _stop_watching(self, dial: Dial) -> None:
+        """The counterpart of `_watch`."""
+        self._dials_under_way -= 1
+        self._selector.unregister(dial.fileno)
+
+    def _drive(self, member: _Member, dial: Dial, step: Callable[[], None]) -> None:
+        """Let a dial do its next step; a greeted socket goes to a worker."""
+        if member.dial is not dial or member.attempt is None:
+            return
+        self._stop_watching(dial)
+        try:
+            step()
+        except CollectionError as error:
+            member.dial = None
+            self._open_failed(member, error)
+            return
+        if not dial.is_greeted:
+            self._watch(member, dial)
+            return
+        member.dial = None
+        target, attempt, sock = member.target, member.attempt, dial.detach()
+        self._submit(
+            member,
+            lambda: shake_hands(
+                target,
+                sock,
+                known_hosts=self._known_hosts,
+                identities=self._identities,
+                attempt=attempt,
+            ),
+        )
+
+    def _submit(self, member: _Member, work: Callable[[], ProbeChannel | list[Address]]) -> None:
+        """Have a worker do a part of an opening that may wait."""
+        if member.attempt is None:
+            return
+        job = functools.partial(
+            self._carry_out, member.target, member.generation, member.attempt, work
+        )
+        self._jobs_under_way += 1
+        self._workers = [worker for worker in self._workers if worker.is_alive()]
+        if len(self._workers) < min(self._jobs_under_way, self._maximum_workers):
+            name = f"fleet-worker-{len(self._workers)}"
+            worker = threading.Thread(target=self._work, name=name, daemon=True)
+            self._workers.append(worker)
+            worker.start()
+        self._jobs.put(job)
 
     def _attempt_overdue(self, server_id: int, generation: int, attempt: Attempt) -> None:
         """The limit of a whole opening has passed: fail it, whatever its worker waits for."""
@@ -548,9 +653,9 @@ class Fleet:
         )
         self._open_failed(member, CollectionError(msg, cause="timeout", step=attempt.step))
 
-    def _worker_is_free(self) -> None:
-        """A worker has finished its opening, well or not."""
-        self._busy_workers -= 1
+    def _job_is_done(self) -> None:
+        """A worker has finished its part, well or not."""
+        self._jobs_under_way -= 1
 
     def _attempt_failed(
         self, server_id: int, generation: int, attempt: Attempt, error: CollectionError
@@ -560,14 +665,29 @@ class Fleet:
         if member is not None and member.attempt is attempt:
             self._open_failed(member, error)
 
-    def _attempt_succeeded(self, generation: int, attempt: Attempt, channel: ProbeChannel) -> None:
-        """A worker has started a probe: watch it and ask for the priming answer."""
-        server_id = channel.target.server_id
+    def _part_is_done(
+        self,
+        target: Target,
+        generation: int,
+        attempt: Attempt,
+        result: ProbeChannel | list[Address],
+    ) -> None:
+        """A worker has resolved a name, or has started a probe."""
+        server_id = target.server_id
         member = self._current(server_id, generation)
-        if member is None or member.attempt is not attempt:
-            channel.abort()
-            self._closings.put(channel)
-            return
+        is_wanted = member is not None and member.attempt is attempt
+        if isinstance(result, ProbeChannel):
+            if member is not None and is_wanted:
+                self._prime(member, attempt, result)
+            else:
+                result.abort()
+                self._closings.put(result)
+        elif member is not None and is_wanted:
+            self._dial(member, result)
+
+    def _prime(self, member: _Member, attempt: Attempt, channel: ProbeChannel) -> None:
+        """Watch a started probe and ask for the priming answer."""
+        server_id, generation = member.target.server_id, member.generation
         attempt.begin("read")
         member.channel = channel
         member.misses = 0
@@ -699,8 +819,14 @@ class Fleet:
         while (job := self._jobs.get()) is not None:
             job()
 
-    def _carry_out(self, target: Target, generation: int, attempt: Attempt) -> None:
-        """Open one channel and hand it, or what went wrong, to the loop."""
+    def _carry_out(
+        self,
+        target: Target,
+        generation: int,
+        attempt: Attempt,
+        work: Callable[[], ProbeChannel | list[Address]],
+    ) -> None:
+        """Do a part of an opening and hand what came of it to the loop."""
         failed = functools.partial(self._attempt_failed, target.server_id, generation, attempt)
         # What is posted when an error comes that nobody foresaw: its traceback goes to the log with
         # the end of this thread, its server tries again like any other, and a new worker follows.
@@ -709,13 +835,13 @@ class Fleet:
             failed, CollectionError(msg, cause="unsupported", step=attempt.step)
         )
         try:
-            channel = _open(target, self._known_hosts, self._identities, attempt)
-            outcome = functools.partial(self._attempt_succeeded, generation, attempt, channel)
+            result = work()
+            outcome = functools.partial(self._part_is_done, target, generation, attempt, result)
         except CollectionError as error:
             outcome = functools.partial(failed, error)
         finally:
             self._post(outcome)
-            self._post(self._worker_is_free)
+            self._post(self._job_is_done)
 
     def _close_channels(self) -> None:
         """Close channels, which may wait for a thread or a process to end."""

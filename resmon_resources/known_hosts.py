@@ -72,7 +72,7 @@ class _Pattern:
 class KnownHostsIndex:
     """The lines of known_hosts, arranged for lookup by name.
 
-    A hashed line has a salt of its own, so a name costs one HMAC per line (2 to 5 us measured). Each
+    A hashed line has its own salt, so a name costs one HMAC per line (2 to 5 us measured). Each
     name is tried once, and a line that matched never again: n hashed hosts cost n*n/2 HMACs after
     each change of the file, 2 s for 1,000 and minutes for 10,000. Large fleets keep plain names.
     """

@@ -19,8 +19,8 @@ Traps of paramiko 5.1 that this module lives around (measured before the design 
 """
 
 import contextlib
-import errno
 import getpass
+import ipaddress
 import logging
 import os
 import select
@@ -112,39 +112,52 @@ def quiet_paramiko() -> None:
 def open_ssh(
     target: Target, *, known_hosts: KnownHosts, identities: IdentityFiles, attempt: Attempt
 ) -> "SshChannel":
-    """Open a connection and start the probe; its priming answer is still to come.
+    """Open a connection and start the probe; its priming answer is still to come. Waits.
 
     Raises:
         CollectionError: a step failed; names the step and what to do. Nothing is left open.
     """
-    quiet_paramiko()
-    began = attempt.begin("resolve")
-    addresses = resolve(target)
-    attempt.end(began, ", ".join(dict.fromkeys(str(entry.address[0]) for entry in addresses)))
-    began = attempt.begin("connect")
-    sock = tcp_connect(
-        target, addresses, timeout_seconds=attempt.seconds_left(attempt.limits.connect)
+    dial = Dial(target, resolve(target, attempt), attempt)
+    with contextlib.closing(dial):
+        while not dial.is_greeted:
+            poll = select.poll()
+            poll.register(dial.fileno, select.POLLIN if dial.is_connected else select.POLLOUT)
+            if poll.poll(max(0.0, dial.deadline - time.monotonic()) * 1000):
+                dial.proceed()
+            else:
+                dial.overdue()
+        sock = dial.detach()
+    return shake_hands(
+        target, sock, known_hosts=known_hosts, identities=identities, attempt=attempt
     )
+
+
+def shake_hands(
+    target: Target,
+    sock: socket.socket,
+    *,
+    known_hosts: KnownHosts,
+    identities: IdentityFiles,
+    attempt: Attempt,
+) -> "SshChannel":
+    """From a greeted socket to a started probe: key exchange, host key, login, shell. Waits.
+
+    Raises:
+        CollectionError: a step failed; names the step and what to do. The socket is closed then.
+    """
+    quiet_paramiko()
     attempt.hold(lambda: _shut_down(sock))
-    attempt.end(began)
-    try:
-        began = attempt.begin("banner")
-        banner = await_banner(
-            target, sock, timeout_seconds=attempt.seconds_left(attempt.limits.banner)
-        )
-        attempt.end(began, banner)
-    except CollectionError:
-        sock.close()
-        raise
     transport = paramiko.Transport(sock)
+    channel = None
     try:
         _exchange_keys(target, transport, known_hosts, attempt)
         _check_host_key(target, transport, known_hosts, attempt)
         _authenticate(target, transport, identities, attempt)
-        return _start_probe(target, transport, sock, attempt)
-    except CollectionError:
-        close_transport(transport, sock, timeout_seconds=2)
-        raise
+        channel = _start_probe(target, transport, sock, attempt)
+    finally:
+        if channel is None:
+            close_transport(transport, sock, timeout_seconds=2)
+    return channel
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,12 +168,13 @@ class Address:
     address: tuple[str | int | bytes, ...]
 
 
-def resolve(target: Target) -> list[Address]:
-    """Addresses of a host, in the order of preference of the system.
+def resolve(target: Target, attempt: Attempt) -> list[Address]:
+    """Addresses of a host, in the order of preference of the system. Waits for DNS.
 
     Raises:
         CollectionError: the name is not known.
     """
+    began = attempt.begin("resolve")
     try:
         found = socket.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
@@ -169,101 +183,186 @@ def resolve(target: Target) -> list[Address]:
             "Check the spelling and this machine's DNS."
         )
         raise CollectionError(msg, cause="unreachable", step="resolve") from error
-    return [
+    addresses = [
         Address(family, address)
         for family, _, _, _, address in found
         if family in {socket.AF_INET, socket.AF_INET6}
     ]
+    attempt.end(began, ", ".join(dict.fromkeys(str(entry.address[0]) for entry in addresses)))
+    return addresses
 
 
-def tcp_connect(
-    target: Target, addresses: Sequence[Address], *, timeout_seconds: float
-) -> socket.socket:
-    """Connect to the first address that answers; the limit covers all of them.
+def is_numeric(host: str) -> bool:
+    """Whether a host is written as an address, so that `resolve` asks nobody."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
-    Raises:
-        CollectionError: refused, timeout or unreachable.
+
+class Dial:
+    """A TCP connection and the greeting of the server, without ever waiting.
+
+    Whoever drives it watches `fileno` (for writing until `is_connected`, then for reading), calls
+    `proceed` when it is ready and `overdue` when `deadline` has passed, until `is_greeted`. A host
+    that drops packets or never greets thus costs a file descriptor, and no thread.
+
+    Attributes:
+        is_connected: TCP stands, the greeting is waited for.
+        is_greeted: the server said which SSH it speaks; its words are still in the socket.
+        deadline: monotonic time at which to call `overdue`.
     """
-    deadline = time.monotonic() + timeout_seconds
-    error: OSError = TimeoutError("no address")
-    for index, entry in enumerate(addresses):
-        # The last address may use all that is left; an earlier one leaves the others their share.
-        left = (deadline - time.monotonic()) / (len(addresses) - index)
-        if left <= 0:
-            break
-        try:
-            sock = socket.socket(entry.family, socket.SOCK_STREAM)
-        except OSError as failure:
-            error = failure
-            continue
-        try:
-            sock.settimeout(left)
-            sock.connect(entry.address)
-            _tune(sock)
-        except OSError as failure:
-            sock.close()
-            error = failure
+
+    def __init__(self, target: Target, addresses: Sequence[Address], attempt: Attempt) -> None:
+        """Begin to connect.
+
+        Raises:
+            CollectionError: refused at once, or no way there.
+        """
+        self.is_connected = False
+        self.is_greeted = False
+        self.deadline = 0.0
+        self._target = target
+        self._attempt = attempt
+        self._addresses = list(addresses)
+        self._seen = b""
+        self._sock: socket.socket | None = None
+        self._began = attempt.begin("connect")
+        self._connect_deadline = self._began + attempt.seconds_left(attempt.limits.connect)
+        self._connect_next(OSError("no address"))
+
+    @property
+    def fileno(self) -> int:
+        """Descriptor to watch; another one after each `proceed` or `overdue`."""
+        return self._socket.fileno()
+
+    @property
+    def _socket(self) -> socket.socket:
+        """The socket; there is one until the dial is closed, detached or has failed."""
+        if self._sock is None:
+            msg = f"The dial to {self._target.title} is over."
+            raise RuntimeError(msg)
+        return self._sock
+
+    def detach(self) -> socket.socket:
+        """The greeted socket, which is the caller's from now on."""
+        sock, self._sock = self._socket, None
+        return sock
+
+    def close(self) -> None:
+        """Close the socket, unless it was detached."""
+        if self._sock is not None:
+            self._sock.close()
+            self._sock = None
+
+    def proceed(self) -> None:
+        """Do what the socket is ready for.
+
+        Raises:
+            CollectionError: the step failed; the dial is closed.
+        """
+        if self.is_connected:
+            self._read_greeting()
+            return
+        code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if code:
+            self._connect_next(OSError(code, os.strerror(code)))
         else:
-            return sock
-    raise _connect_error(target, error, timeout_seconds) from error
+            self._note_connected()
 
+    def overdue(self) -> None:
+        """The deadline has passed.
 
-def _tune(sock: socket.socket) -> None:
-    """Small packets at once, and an end to peers that vanished."""
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    if hasattr(socket, "TCP_USER_TIMEOUT"):
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MILLISECONDS)
+        Raises:
+            CollectionError: there is no other address to try; the dial is closed.
+        """
+        if not self.is_connected:
+            self._connect_next(TimeoutError())
+            return
+        limit = self._attempt.limits.banner
+        msg = (
+            f"{self._target.title} accepted the connection but did not say which SSH it speaks in "
+            f"{limit:g} s. sshd is overloaded or hangs, or something else listens there."
+        )
+        self.close()
+        raise CollectionError(msg, cause="timeout", step="banner")
+
+    def _connect_next(self, error: OSError) -> None:
+        """Connect to the next address; the limit covers all, an earlier one leaves a share."""
+        while self._addresses:
+            self.close()
+            share = (self._connect_deadline - time.monotonic()) / len(self._addresses)
+            if share <= 0:
+                error = TimeoutError()
+                break
+            entry = self._addresses.pop(0)
+            self.deadline = time.monotonic() + share
+            try:
+                self._sock = socket.socket(entry.family, socket.SOCK_STREAM)
+                self._sock.settimeout(0.0)
+                self._sock.connect(entry.address)
+            except BlockingIOError:
+                return
+            except OSError as failure:
+                error = failure
+            else:
+                self._note_connected()
+                return
+        self.close()
+        raise _connect_error(self._target, error, self._attempt.limits.connect) from error
+
+    def _note_connected(self) -> None:
+        """TCP stands: small packets at once, an end to peers that vanish; wait for the greeting."""
+        sock = self._socket
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, USER_TIMEOUT_MILLISECONDS)
+        self._attempt.end(self._began)
+        self._began = self._attempt.begin("banner")
+        self.deadline = self._began + self._attempt.seconds_left(self._attempt.limits.banner)
+        self.is_connected = True
+
+    def _read_greeting(self) -> None:
+        """Look at what the server has said so far, without taking it."""
+        sock = self._socket
+        try:
+            seen = sock.recv(_BANNER_BYTES, socket.MSG_PEEK)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self.close()
+            msg = f"The connection to {self._target.title} broke before the greeting: {error}."
+            raise CollectionError(msg, cause="unreachable", step="banner") from error
+        has_grown, self._seen = len(seen) > len(self._seen), seen
+        for line in seen.split(b"\n")[:-1]:
+            if line.startswith(b"SSH-"):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
+                self.is_greeted = True
+                self._attempt.end(self._began, quote_output(line))
+                return
+        if not has_grown:
+            self.close()
+            raise _closed_early(self._target, seen)
+        if len(seen) >= _BANNER_BYTES:
+            self.close()
+            raise _no_ssh(self._target, seen)
+        # What was seen stays in the socket: be woken by more than that, or by the end.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, len(seen) + 1)
 
 
 def _connect_error(target: Target, error: OSError, seconds: float) -> CollectionError:
     """What a failed TCP connection means."""
     tried = f"No connection to {target.title}"
+    if isinstance(error, TimeoutError):  # of our own limit, or the system's ETIMEDOUT
+        msg = f"{tried} in {seconds:g} s. The machine is off, or a firewall drops the packets."
+        return CollectionError(msg, cause="timeout", step="connect")
     if isinstance(error, ConnectionRefusedError):
         msg = f"{tried}: refused. sshd does not run there, or listens on another port."
         return CollectionError(msg, cause="refused", step="connect")
-    if isinstance(error, TimeoutError) or error.errno == errno.ETIMEDOUT:
-        msg = f"{tried} in {seconds:.0f} s. The machine is off, or a firewall drops the packets."
-        return CollectionError(msg, cause="timeout", step="connect")
     msg = f"{tried}: {error.strerror or error}. Check address, route and this machine's limits."
     return CollectionError(msg, cause="unreachable", step="connect")
-
-
-def await_banner(target: Target, sock: socket.socket, *, timeout_seconds: float) -> str:
-    """Wait until the server has said which SSH it speaks, and leave its words in the socket.
-
-    A connection that never speaks costs a wait here and no transport with its thread.
-
-    Raises:
-        CollectionError: timeout, closed, or not an SSH server.
-    """
-    deadline = time.monotonic() + timeout_seconds
-    seen = b""
-    try:
-        while (left := deadline - time.monotonic()) > 0:
-            # The low-water mark lets a trickling server wake us once per byte instead of spinning.
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, len(seen) + 1)
-            sock.settimeout(left)
-            now_seen = sock.recv(_BANNER_BYTES, socket.MSG_PEEK)
-            if len(now_seen) <= len(seen):
-                raise _closed_early(target, seen)
-            seen = now_seen
-            for line in seen.split(b"\n")[:-1]:
-                if line.startswith(b"SSH-"):
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
-                    return quote_output(line)
-            if len(seen) >= _BANNER_BYTES:
-                raise _no_ssh(target, seen)
-    except TimeoutError:
-        pass
-    except OSError as error:
-        msg = f"The connection to {target.title} broke before the greeting: {error}."
-        raise CollectionError(msg, cause="unreachable", step="banner") from error
-    msg = (
-        f"{target.title} accepted the connection but did not say which SSH it speaks "
-        f"in {timeout_seconds:.0f} s. sshd is overloaded or hangs, or something else listens there."
-    )
-    raise CollectionError(msg, cause="timeout", step="banner")
 
 
 def _no_ssh(target: Target, seen: bytes) -> CollectionError:

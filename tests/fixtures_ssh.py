@@ -197,6 +197,14 @@ async def flood(process: asyncssh.SSHServerProcess[bytes]) -> None:
             await process.stdout.drain()
 
 
+async def floods_later(process: asyncssh.SSHServerProcess[bytes]) -> None:
+    """Answers the priming tick; at the next one prints lines without end."""
+    line = await process.stdin.readline()
+    process.stdout.write(frames(nonce_of(process), int(line)))
+    await process.stdin.readline()
+    await flood(process)
+
+
 async def silent(process: asyncssh.SSHServerProcess[bytes]) -> None:
     """A shell that reads and never says anything."""
     await process.stdin.read()

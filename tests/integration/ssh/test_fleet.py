@@ -173,7 +173,11 @@ def test_failing_servers_end_with_their_cause_and_disturb_nobody(
 
 @pytest.mark.parametrize(
     ("session", "cause"),
-    [(servers.drops, "unreachable"), (servers.shell_dies, "no_shell")],
+    [
+        (servers.drops, "unreachable"),
+        (servers.shell_dies, "no_shell"),
+        (servers.floods_later, "unreadable"),
+    ],
 )
 def test_a_broken_channel_is_reported_and_opened_again(
     scripted_server: ServerFactory,
@@ -299,6 +303,48 @@ def test_an_opening_that_hangs_is_overtaken_by_removal_and_close(
     w.fleet.reconcile([endpoint.target(4), LOCAL])
     w.wait_open(LOCAL.server_id)  # the workers of the removed ones are free again
     assert [e for e in w.events if e.server_id != LOCAL.server_id] == []
+
+
+def test_hosts_that_never_greet_hold_no_worker(
+    scripted_server: ServerFactory,
+    tcp_server: Callable[[Callable[[socket.socket], None]], int],
+    watch: Callable[..., Watch],
+) -> None:
+    """Dead hosts that queue for the workers made a fleet of good ones wait for minutes."""
+    _, good = scripted_server()
+    dead = replace(good, port=tcp_server(servers.wait_for_hangup))
+    w = watch(good.known_hosts, workers=1, limits=replace(PATIENT, banner=600, total=600))
+    w.fleet.reconcile([*(dead.target(i) for i in range(100, 130)), good.target(1)])
+    w.wait_open(1)
+    assert w.ask(1, 1).answer.core
+    assert not w.fleet.settled()
+
+
+def test_a_name_is_resolved_and_its_addresses_tried_in_turn(
+    scripted_server: ServerFactory, ssh_keys: Keys, watch: Callable[..., Watch]
+) -> None:
+    """A host whose first address does not answer (IPv6 without a route) must be reached."""
+    server, endpoint = scripted_server()
+    with endpoint.known_hosts_file.open("a") as file:
+        file.write(f"[localhost]:{server.port} {ssh_keys.public_line('host')}\n")
+    w = watch(endpoint.known_hosts)
+    w.fleet.reconcile([endpoint.target(1, host="localhost"), endpoint.target(2, host="a..b")])
+    w.wait_open(1)
+    w.wait_for(lambda: bool(w.of(2, OpenFailed)))
+    assert w.fleet.failure_of(2).step == "resolve"
+
+
+def test_key_re_exchange_loses_no_answer(
+    scripted_server: ServerFactory, watch: Callable[..., Watch]
+) -> None:
+    """Servers with a RekeyLimit exchange keys in the middle of answers."""
+    _, endpoint = scripted_server(options={"rekey_bytes": 3000})
+    w = watch(endpoint.known_hosts)
+    w.fleet.reconcile([endpoint.target(1)])
+    w.wait_open(1)
+    for tick in range(1, 31):
+        assert w.ask(1, tick).answer.disk
+    assert not w.of(1, Lost)
 
 
 def test_the_whole_opening_has_a_limit(
