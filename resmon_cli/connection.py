@@ -11,8 +11,9 @@ from typing import Any
 import psycopg
 
 from resmon_resources import migrations
+from resmon_resources.embedded_postgres import data_url
 from resmon_resources.errors import DatabaseError
-from resmon_resources.postgres import PostgresResource
+from resmon_resources.postgres_connection import open_connection
 from resmon_resources.settings import load_settings
 
 
@@ -25,9 +26,10 @@ def data_connection() -> Iterator[psycopg.Connection[Any]]:
         SchemaOutdated: migrations are pending; the message names `resmon db migrate`.
         DatabaseError: a statement failed in a way that none of our functions foresaw.
     """
+    settings = load_settings()
     try:
-        with PostgresResource().connect(autocommit=True) as connection:
-            migrations.check(connection, load_settings().sql_path)
+        with open_connection(data_url(settings), autocommit=True) as connection:
+            migrations.check(connection, settings.sql_path)
             yield connection
     except psycopg.Error as error:
         told = (str(error).splitlines() or [type(error).__name__])[0]

@@ -30,7 +30,7 @@ from resmon_resources.embedded_postgres import (
 )
 from resmon_resources.errors import ConfigurationInvalid, DatabaseError
 from resmon_resources.inventory import ensure_local_server
-from resmon_resources.postgres import open_connection
+from resmon_resources.postgres_connection import open_connection
 from resmon_resources.settings import Settings, load_settings
 
 STOP_SECONDS = 4.0

@@ -14,7 +14,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from resmon_resources.postgres import load_query
+from resmon_resources.postgres_connection import load_query
 
 STATUSES = ("error", "critical", "warning", "waiting", "healthy")
 """Worst first; `waiting` means that no attempt has been made yet."""

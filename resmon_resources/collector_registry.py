@@ -14,7 +14,7 @@ from typing import Any
 
 import psycopg
 
-from resmon_resources.postgres import load_query
+from resmon_resources.postgres_connection import load_query
 
 LOCK_CLASS = 0x5245534D
 """First key of the advisory locks of collectors ("RESM"); the second is hour index * 64 + shard."""

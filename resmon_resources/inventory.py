@@ -22,7 +22,7 @@ from resmon_resources.errors import (
     OrganizationUnknown,
     ServerUnknown,
 )
-from resmon_resources.postgres import load_query
+from resmon_resources.postgres_connection import load_query
 
 Transport = Literal["ssh", "local"]
 ServerState = Literal["active", "paused", "offline", "deleted"]

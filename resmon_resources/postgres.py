@@ -1,50 +1,28 @@
-"""PostgreSQL: connections, snapshots read into polars, COPY, advisory locks, query files.
+"""PostgreSQL for assets: the resource, snapshots read into polars, COPY.
 
-Belongs here: how we talk to the database. Knows no table; what is asked lies in sql/queries. Starts
-no server.
+Belongs here: how rows get in and out in bulk. Knows no table; what is asked lies in sql/queries.
+Connections themselves, locks and query files are in postgres_connection.py, without Dagster.
 """
 
-import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import adbc_driver_manager
 import adbc_driver_postgresql.dbapi as adbc
 import polars as pl
 import psycopg
 from dagster import ConfigurableResource
-from psycopg import conninfo, sql
+from psycopg import sql
 
 from resmon_resources.embedded_postgres import data_url
-from resmon_resources.errors import (
-    ConfigurationInvalid,
-    DatabaseError,
-    DatabaseTooOld,
-    DatabaseUnreachable,
+from resmon_resources.errors import DatabaseError, DatabaseUnreachable
+from resmon_resources.postgres_connection import (
+    SESSION_SETTINGS,
+    connection_string,
+    open_connection,
 )
 from resmon_resources.settings import load_settings
-
-MINIMUM_VERSION = 150_000
-"""security_invoker views came with PostgreSQL 15."""
-
-CONNECT_SECONDS = 10
-SESSION_SETTINGS: Mapping[str, str] = {
-    "TimeZone": "UTC",
-    "statement_timeout": "15min",
-    "lock_timeout": "60s",
-    # A run that hangs in Python must not keep a snapshot, and with it dead rows, for ever.
-    "idle_in_transaction_session_timeout": "60min",
-}
-TCP_SETTINGS: Mapping[str, int] = {
-    "keepalives_idle": 30,
-    "keepalives_interval": 10,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 60_000,
-}
-"""A network that swallows packets ends a connection after about a minute instead of hours."""
 
 COPY_SLICE_ROWS = 100_000
 """Rows turned into CSV at a time; bounds the memory of a write."""
@@ -137,20 +115,6 @@ class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]  # its p
                 yield Snapshot(connection=connection, _reader=reader)
 
 
-@contextmanager
-def open_connection(url: str, *, autocommit: bool = False) -> Iterator[psycopg.Connection]:
-    """As `PostgresResource.connect`, for code without Dagster."""
-    try:
-        connection = psycopg.connect(_conninfo(url), autocommit=True)
-    except psycopg.OperationalError as error:
-        raise _unreachable(url, error) from error
-    with closing(connection):
-        _prepare_session(connection)
-        connection.autocommit = autocommit
-        with connection:
-            yield connection
-
-
 def copy_frame(connection: psycopg.Connection, table: str, frame: pl.DataFrame) -> int:
     """Append a frame to a table by COPY and return its number of rows.
 
@@ -196,96 +160,11 @@ def copy_rows(
     return count
 
 
-def advisory_lock(connection: psycopg.Connection, *names: str) -> None:
-    """Wait for the one lock that these names make up together; held until the transaction ends.
-
-    `advisory_lock(connection, "tier.metrics_1min", "2026-01-01-00:00")` excludes only callers with
-    both names equal.
-    """
-    connection.execute(
-        "select pg_advisory_xact_lock(hashtextextended(%s, 0))", ["\x1f".join(names)]
-    )
-
-
-def load_query(stage: str, name: str) -> str:
-    """Text of sql/queries/<stage>/<name>.sql.
-
-    Raises:
-        ConfigurationInvalid: there is no such file.
-    """
-    return _read_query(load_settings().sql_path / "queries" / stage / f"{name}.sql")
-
-
-@functools.cache
-def _read_query(path: Path) -> str:
-    """Text of a query file, read once per process."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        msg = (
-            f"Reading the query {path} failed: {error.strerror}. Set RESMON_SQL_PATH to the sql "
-            "folder of this Resmon."
-        )
-        raise ConfigurationInvalid(msg) from error
-
-
-def _conninfo(url: str) -> str:
-    """Connection string with our limits under what the URL itself says."""
-    try:
-        given = conninfo.conninfo_to_dict(url)
-    except psycopg.ProgrammingError:
-        # Its text may quote the URL, and with it the password.
-        msg = (
-            "The PostgreSQL URL cannot be read. Give RESMON_POSTGRES_DSN the form "
-            "postgresql://user:password@host:5432/database, special characters percent-encoded."
-        )
-        raise ConfigurationInvalid(msg) from None
-    ours: dict[str, Any] = {  # conninfo's own parameter type
-        "connect_timeout": CONNECT_SECONDS,
-        "application_name": "resmon",
-        **TCP_SETTINGS,
-    }
-    return conninfo.make_conninfo("", **{**ours, **given})
-
-
-def _prepare_session(connection: psycopg.Connection) -> None:
-    """Zone and limits; refuses an old server."""
-    version = connection.info.server_version
-    if version < MINIMUM_VERSION:
-        msg = (
-            f"PostgreSQL on {connection.info.host} is version {version // 10_000}; Resmon needs "
-            "15 or newer. Upgrade it, or unset RESMON_POSTGRES_DSN to use the embedded server."
-        )
-        raise DatabaseTooOld(msg)
-    parts = ", ".join(["set_config(%s, %s, false)"] * len(SESSION_SETTINGS))
-    values = [text for pair in SESSION_SETTINGS.items() for text in pair]
-    connection.execute(f"select {parts}".encode(), values)
-
-
-def _unreachable(url: str, error: psycopg.OperationalError) -> DatabaseUnreachable:
-    """Our error, with host and database and without the password."""
-    given = conninfo.conninfo_to_dict(url)
-    text = " ".join(str(error).split())
-    password = given.get("password")
-    if password:
-        text = text.replace(str(password), "***")
-    host = str(given.get("host") or given.get("hostaddr") or "the local socket")
-    advice = (
-        "Is it running? Start Resmon with: resmon up"
-        if host.startswith("/")
-        else "Check RESMON_POSTGRES_DSN, and that this machine may connect"
-    )
-    return DatabaseUnreachable(
-        f"Connecting to PostgreSQL on {host}, database {given.get('dbname', '(default)')}, "
-        f"failed: {text}. {advice}."
-    )
-
-
 @contextmanager
 def _open_reader(url: str, *, snapshot: str) -> Iterator[adbc.Connection]:
     """An ADBC connection inside an exported snapshot."""
     try:
-        reader = adbc.connect(_conninfo(url), autocommit=True)
+        reader = adbc.connect(connection_string(url), autocommit=True)
     except adbc_driver_manager.Error as error:
         msg = (
             f"Opening a second connection to PostgreSQL for reading failed: {_first_line(error)}. "

@@ -14,7 +14,7 @@ from psycopg import sql
 from psycopg.rows import class_row
 
 from resmon_resources.inventory import ServerState
-from resmon_resources.postgres import load_query
+from resmon_resources.postgres_connection import load_query
 
 Granularity = Literal["raw", "1min", "5min", "1hour", "1day"]
 Kind = Literal["text", "time", "integer", "real"]

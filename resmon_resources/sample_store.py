@@ -12,7 +12,7 @@ from typing import Any, Literal
 import psycopg
 
 from resmon_resources.errors import Cause
-from resmon_resources.postgres import load_query
+from resmon_resources.postgres_connection import load_query
 
 Status = Literal["healthy", "warning", "critical"]
 """State of a server that answered; `error` is for those that did not."""

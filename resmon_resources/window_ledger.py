@@ -12,7 +12,7 @@ from datetime import datetime
 import psycopg
 from psycopg.rows import class_row
 
-from resmon_resources.postgres import load_query
+from resmon_resources.postgres_connection import load_query
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from psycopg import sql
 
 from resmon_resources import migrations
 from resmon_resources.embedded_postgres import EmbeddedPostgres, with_database
-from resmon_resources.postgres import PostgresResource, open_connection
+from resmon_resources.postgres import PostgresResource
+from resmon_resources.postgres_connection import open_connection
 from resmon_resources.settings import PROJECT_ROOT, Settings, load_settings
 
 SQL_PATH = PROJECT_ROOT / "sql"

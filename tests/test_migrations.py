@@ -10,7 +10,7 @@ import pytest
 
 from resmon_resources import migrations
 from resmon_resources.errors import MigrationFailed, SchemaOutdated
-from resmon_resources.postgres import open_connection
+from resmon_resources.postgres_connection import open_connection
 from tests.fixtures_postgres import SQL_PATH
 
 

@@ -32,7 +32,8 @@ from resmon_assets.raw.schedule import shard_of
 from resmon_assets.raw.supervision import REQUEST_AHEAD
 from resmon_resources.collector_registry import collectors_of
 from resmon_resources.collector_storage import CollectorStorage
-from resmon_resources.postgres import PostgresResource, load_query
+from resmon_resources.postgres import PostgresResource
+from resmon_resources.postgres_connection import load_query
 from resmon_resources.settings import load_settings
 from resmon_resources.ssh_resource import SshResource
 

@@ -28,7 +28,8 @@ from resmon_assets.frames import KEY, METRICS, POSTGRES_TYPES, STATISTICS, TIER_
 from resmon_assets.reporting import Finding, check_result, errors_sorted, instant_text
 from resmon_assets.tier.refresh import Outcome, read_window
 from resmon_assets.tier.tiers import TIERS, TierAsset
-from resmon_resources.postgres import PostgresResource, load_query
+from resmon_resources.postgres import PostgresResource
+from resmon_resources.postgres_connection import load_query
 from resmon_resources.window_ledger import mark_red, window_states
 
 MINIMUM_COVERAGE = 0.9

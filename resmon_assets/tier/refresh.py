@@ -22,13 +22,8 @@ from resmon_assets.frames import (
 from resmon_assets.tier.expectation import complete, expected_counts
 from resmon_assets.tier.statistics import bucket_statistics
 from resmon_resources.errors import WindowRefused
-from resmon_resources.postgres import (
-    PostgresResource,
-    Snapshot,
-    advisory_lock,
-    copy_frame,
-    load_query,
-)
+from resmon_resources.postgres import PostgresResource, Snapshot, copy_frame
+from resmon_resources.postgres_connection import advisory_lock, load_query
 from resmon_resources.window_ledger import (
     WindowState,
     current_revisions,

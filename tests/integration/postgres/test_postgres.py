@@ -10,20 +10,15 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from resmon_resources import postgres as postgres_module
+from resmon_resources import postgres_connection
 from resmon_resources.errors import (
     ConfigurationInvalid,
     DatabaseError,
     DatabaseTooOld,
     DatabaseUnreachable,
 )
-from resmon_resources.postgres import (
-    PostgresResource,
-    advisory_lock,
-    copy_frame,
-    copy_rows,
-    load_query,
-    open_connection,
-)
+from resmon_resources.postgres import PostgresResource, copy_frame, copy_rows
+from resmon_resources.postgres_connection import advisory_lock, load_query, open_connection
 
 pytestmark = pytest.mark.integration
 
@@ -88,7 +83,7 @@ def test_a_malformed_url_is_not_quoted():
 
 def test_an_old_server_is_refused(postgres, monkeypatch):
     """Lets back: views that show every row to every tenant, on PostgreSQL 14."""
-    monkeypatch.setattr(postgres_module, "MINIMUM_VERSION", 990_000)
+    monkeypatch.setattr(postgres_connection, "MINIMUM_VERSION", 990_000)
     with pytest.raises(DatabaseTooOld, match="needs 15"), postgres.connect():
         pass
 

@@ -4,7 +4,8 @@ import pytest
 
 from resmon_assets.frames import POSTGRES_TYPES, RAW_SAMPLES, TIER_ROWS, Column
 from resmon_assets.tier.tiers import TIERS
-from resmon_resources.postgres import PostgresResource, load_query
+from resmon_resources.postgres import PostgresResource
+from resmon_resources.postgres_connection import load_query
 
 pytestmark = pytest.mark.integration
 

@@ -1,0 +1,141 @@
+"""Connections to PostgreSQL, advisory locks and query files, for every process of Resmon.
+
+Belongs here: what commands and the supervisor need of the database. Imports neither Dagster nor
+polars, which cost a second and 150 MB at each start; those who need them use postgres.py.
+"""
+
+import functools
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from psycopg import conninfo
+
+from resmon_resources.errors import ConfigurationInvalid, DatabaseTooOld, DatabaseUnreachable
+from resmon_resources.settings import load_settings
+
+MINIMUM_VERSION = 150_000
+"""security_invoker views came with PostgreSQL 15."""
+
+CONNECT_SECONDS = 10
+SESSION_SETTINGS: Mapping[str, str] = {
+    "TimeZone": "UTC",
+    "statement_timeout": "15min",
+    "lock_timeout": "60s",
+    # A run that hangs in Python must not keep a snapshot, and with it dead rows, for ever.
+    "idle_in_transaction_session_timeout": "60min",
+}
+TCP_SETTINGS: Mapping[str, int] = {
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 60_000,
+}
+"""A network that swallows packets ends a connection after about a minute instead of hours."""
+
+
+@contextmanager
+def open_connection(url: str, *, autocommit: bool = False) -> Iterator[psycopg.Connection]:
+    """A connection; commits at the end of the block, rolls back when it raises, and closes.
+
+    Raises:
+        ConfigurationInvalid: the URL cannot be read.
+        DatabaseUnreachable: no connection; names host and database, never the password.
+        DatabaseTooOld: the server is older than PostgreSQL 15.
+    """
+    try:
+        connection = psycopg.connect(connection_string(url), autocommit=True)
+    except psycopg.OperationalError as error:
+        raise _unreachable(url, error) from error
+    with closing(connection):
+        _prepare_session(connection)
+        connection.autocommit = autocommit
+        with connection:
+            yield connection
+
+
+def advisory_lock(connection: psycopg.Connection, *names: str) -> None:
+    """Wait for the one lock that these names make up together; held until the transaction ends.
+
+    `advisory_lock(connection, "tier.metrics_1min", "2026-01-01-00:00")` excludes only callers with
+    both names equal.
+    """
+    connection.execute(
+        "select pg_advisory_xact_lock(hashtextextended(%s, 0))", ["\x1f".join(names)]
+    )
+
+
+def load_query(stage: str, name: str) -> str:
+    """Text of sql/queries/<stage>/<name>.sql.
+
+    Raises:
+        ConfigurationInvalid: there is no such file.
+    """
+    return _read_query(load_settings().sql_path / "queries" / stage / f"{name}.sql")
+
+
+@functools.cache
+def _read_query(path: Path) -> str:
+    """Text of a query file, read once per process."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        msg = (
+            f"Reading the query {path} failed: {error.strerror}. Set RESMON_SQL_PATH to the sql "
+            "folder of this Resmon."
+        )
+        raise ConfigurationInvalid(msg) from error
+
+
+def connection_string(url: str) -> str:
+    """Connection string with our limits under what the URL itself says."""
+    try:
+        given = conninfo.conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        # Its text may quote the URL, and with it the password.
+        msg = (
+            "The PostgreSQL URL cannot be read. Give RESMON_POSTGRES_DSN the form "
+            "postgresql://user:password@host:5432/database, special characters percent-encoded."
+        )
+        raise ConfigurationInvalid(msg) from None
+    ours: dict[str, Any] = {  # conninfo's own parameter type
+        "connect_timeout": CONNECT_SECONDS,
+        "application_name": "resmon",
+        **TCP_SETTINGS,
+    }
+    return conninfo.make_conninfo("", **{**ours, **given})
+
+
+def _prepare_session(connection: psycopg.Connection) -> None:
+    """Zone and limits; refuses an old server."""
+    version = connection.info.server_version
+    if version < MINIMUM_VERSION:
+        msg = (
+            f"PostgreSQL on {connection.info.host} is version {version // 10_000}; Resmon needs "
+            "15 or newer. Upgrade it, or unset RESMON_POSTGRES_DSN to use the embedded server."
+        )
+        raise DatabaseTooOld(msg)
+    parts = ", ".join(["set_config(%s, %s, false)"] * len(SESSION_SETTINGS))
+    values = [text for pair in SESSION_SETTINGS.items() for text in pair]
+    connection.execute(f"select {parts}".encode(), values)
+
+
+def _unreachable(url: str, error: psycopg.OperationalError) -> DatabaseUnreachable:
+    """Our error, with host and database and without the password."""
+    given = conninfo.conninfo_to_dict(url)
+    text = " ".join(str(error).split())
+    password = given.get("password")
+    if password:
+        text = text.replace(str(password), "***")
+    host = str(given.get("host") or given.get("hostaddr") or "the local socket")
+    advice = (
+        "Is it running? Start Resmon with: resmon up"
+        if host.startswith("/")
+        else "Check RESMON_POSTGRES_DSN, and that this machine may connect"
+    )
+    return DatabaseUnreachable(
+        f"Connecting to PostgreSQL on {host}, database {given.get('dbname', '(default)')}, "
+        f"failed: {text}. {advice}."
+    )
