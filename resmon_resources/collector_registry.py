@@ -31,11 +31,13 @@ class Orders:
         is_stop_requested: somebody wants this collector to end.
         lease_renewed_at: when the supervising sensor last renewed the lease.
         is_successor_open: the collector of the next hour lives and has its fleet open.
+        is_predecessor_live: the collector of the hour before has not ended yet.
     """
 
     is_stop_requested: bool
     lease_renewed_at: datetime
     is_successor_open: bool
+    is_predecessor_live: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +110,12 @@ def heartbeat(
     ).fetchone()
     if row is None:
         return Orders(is_stop_requested=True, lease_renewed_at=now, is_successor_open=False)
-    return Orders(is_stop_requested=row[0], lease_renewed_at=row[1], is_successor_open=row[2])
+    return Orders(
+        is_stop_requested=row[0],
+        lease_renewed_at=row[1],
+        is_successor_open=row[2],
+        is_predecessor_live=row[3],
+    )
 
 
 def mark_fleet_open(

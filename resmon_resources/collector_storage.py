@@ -123,14 +123,10 @@ class CollectorStorage:
                 now=now,
             )
 
-    def known_coverage(self, now: datetime) -> list[Stretch]:
-        """Newest stretch of each server within the last day."""
-        return (
-            self._on_write(
-                lambda connection: latest_stretches(connection, since=now - timedelta(days=1)),
-                now=now,
-            )
-            or []
+    def known_coverage(self, now: datetime) -> list[Stretch] | None:
+        """Newest stretch of each server within the last day; None while the database is away."""
+        return self._on_write(
+            lambda connection: latest_stretches(connection, since=now - timedelta(days=1)), now=now
         )
 
     def servers(self, now: datetime) -> list[Server] | None:
@@ -157,6 +153,7 @@ class CollectorStorage:
                 is_stop_requested=any(order.is_stop_requested for order in orders),
                 lease_renewed_at=max(order.lease_renewed_at for order in orders),
                 is_successor_open=all(order.is_successor_open for order in orders),
+                is_predecessor_live=any(order.is_predecessor_live for order in orders),
             )
 
         orders = self._on_lock(beat_all, now=now)

@@ -130,7 +130,6 @@ def _collect_hour(
             clock=_utc_now,
             report=reporter.report,
             unwanted=_unwanted_check(context),
-            known_coverage=storage.known_coverage(_utc_now()),
         )
         ended = collector.run()
     finally:

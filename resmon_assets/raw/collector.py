@@ -87,6 +87,9 @@ class Storage(Protocol):
     def mark_fleet_open(self, now: datetime) -> bool:
         """Say that the fleet is open; False while the database is away."""
 
+    def known_coverage(self, now: datetime) -> list[Stretch] | None:
+        """Newest stretch of each server as stored; None while the database is away."""
+
     def commit(
         self,
         samples: Sequence[Sample],
@@ -159,7 +162,6 @@ class Collector:
         clock: Callable[[], datetime],
         report: Callable[[Figures, datetime], None],
         unwanted: Callable[[], str | None],
-        known_coverage: Iterable[Stretch] = (),
     ) -> None:
         """Prepare; nothing is opened before `run()`.
 
@@ -172,8 +174,6 @@ class Collector:
                 end.
             unwanted: a reason to end that the database does not know (run cancelled, code server
                 gone), or None.
-            known_coverage: newest stretch of each server as stored, so that a restart shows its
-                gap.
         """
         self._hour = hour
         self._fleet = fleet
@@ -181,7 +181,8 @@ class Collector:
         self._clock = clock
         self._report = report
         self._unwanted = unwanted
-        self._coverage = CoverageTracker(known_coverage)
+        self._coverage: CoverageTracker | None = None
+        self._notes: list[tuple[Server, datetime, str]] = []
         self._servers: dict[int, Server] = {}
         self._previous: dict[int, Reading] = {}
         self._pending: dict[tuple[int, int], _Pending] = {}
@@ -189,7 +190,7 @@ class Collector:
         self._scheduled: dict[int, datetime] = {}
         self._samples: list[Sample] = []
         self._failures: list[Failure] = []
-        self._stretches: list[Stretch] = []
+        self._stretches: dict[tuple[int, datetime], Stretch] = {}
         self._batch_since: datetime | None = None
         self._is_fleet_open = False
         self._is_successor_open = False
@@ -301,6 +302,8 @@ class Collector:
         if orders is None:
             return None
         self._is_successor_open = orders.is_successor_open
+        if not orders.is_predecessor_live:
+            self._begin_coverage(now)
         if orders.is_stop_requested:
             return "stop requested"
         if now - orders.lease_renewed_at > LEASE_LIMIT:
@@ -409,13 +412,7 @@ class Collector:
     def _note(self, server: Server, instant: datetime, cause: str) -> None:
         """Coverage and figures of one instant; starts the clock of the batch."""
         self._figures.servers.add(server.server_id)
-        self._coverage.record(
-            server.server_id,
-            instant,
-            cause=cause,
-            interval=_interval(server),
-            active_since=server.changed_at,
-        )
+        self._notes.append((server, instant, cause))
         if self._batch_since is None:
             self._batch_since = self._clock()
 
@@ -437,19 +434,44 @@ class Collector:
 
     # Storing and ending
 
-    def _commit(self, now: datetime) -> None:
+    def _begin_coverage(self, now: datetime) -> None:
+        """Go on from the stored coverage, once the collector before has stored all of its own."""
+        if self._coverage is None:
+            known = self._storage.known_coverage(now)
+            if known is not None:
+                self._coverage = CoverageTracker(known)
+
+    def _keep_stretches(self, *, with_grown: bool) -> None:
+        """Fold the noted instants into stretches, and queue those that are to be stored."""
+        if self._coverage is None:
+            return
+        for server, instant, cause in self._notes:
+            self._coverage.record(
+                server.server_id,
+                instant,
+                cause=cause,
+                interval=_interval(server),
+                active_since=server.changed_at,
+            )
+        self._notes.clear()
+        changed = self._coverage.drain_turned()
+        if with_grown:
+            changed += self._coverage.drain_grown()
+        self._stretches |= {(item.server_id, item.started_at): item for item in changed}
+
+    def _commit(self, now: datetime, *, with_grown: bool = False) -> None:
         """Write what has come; keep it when the database is away."""
-        stretches = [*self._stretches, *self._coverage.drain_closed()]
+        self._keep_stretches(with_grown=with_grown)
+        stretches = list(self._stretches.values())
         committed = self._storage.commit(self._samples, self._failures, stretches, now=now)
         self._batch_since = None
         if committed is None:
-            self._stretches = stretches
             self._batch_since = now
             self._drop_oldest()
             return
         self._figures.samples += committed.inserted
         self._figures.duplicates += committed.duplicates
-        self._samples, self._failures, self._stretches = [], [], []
+        self._samples, self._failures, self._stretches = [], [], {}
 
     def _drop_oldest(self) -> None:
         """Bound the queue; what is dropped is counted and shown."""
@@ -459,12 +481,11 @@ class Collector:
             self._figures.lost += excess
             logger.error("database away and queue full: %d oldest samples dropped", excess)
         del self._failures[:-QUEUE_ROWS]
-        del self._stretches[:-QUEUE_ROWS]
 
     def _flush_report(self, now: datetime) -> None:
         """Store open stretches, hand the figures out and start new ones."""
-        self._stretches += self._coverage.drain_open()
-        self._commit(now)
+        self._begin_coverage(now)
+        self._commit(now, with_grown=True)
         self._next_report = now + REPORT_EVERY
         figures, self._figures = self._figures, Figures(started_at=now)
         self._total.add(figures)

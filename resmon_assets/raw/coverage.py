@@ -15,15 +15,16 @@ OK = "ok"
 
 
 class CoverageTracker:
-    """Open stretch of each server; closed and grown ones are handed out to be stored.
+    """Open stretch of each server; those that changed are handed out to be stored.
 
-    A stretch is stored when it ends and whenever `drain_open` asks, so that an unchanging fleet
-    costs one write per server and drain, not one per sample.
+    A stretch is stored when it begins, when it ends, and whenever `drain_grown` asks, so that an
+    unchanging fleet costs one write per server and drain, not one per sample.
     """
 
     def __init__(self, known: Iterable[Stretch] = ()) -> None:
         self._open: dict[int, Stretch] = {stretch.server_id: stretch for stretch in known}
-        self._changed: set[int] = set()
+        self._grown: set[int] = set()
+        self._begun: set[int] = set()
         self._closed: list[Stretch] = []
 
     def record(
@@ -62,27 +63,34 @@ class CoverageTracker:
                 stretch = None
         if stretch is None:
             stretch = Stretch(server_id, instant, instant, cause, 0)
+            self._begun.add(server_id)
         self._open[server_id] = Stretch(
             server_id, stretch.started_at, instant, cause, stretch.instant_count + 1
         )
-        self._changed.add(server_id)
+        self._grown.add(server_id)
 
-    def drain_closed(self) -> list[Stretch]:
-        """Stretches that ended since the last call."""
-        closed, self._closed = self._closed, []
-        return closed
+    def drain_turned(self) -> list[Stretch]:
+        """Stretches that ended or began since the last call."""
+        begun = [self._open[server_id] for server_id in sorted(self._begun)]
+        turned = [*self._closed, *begun]
+        self._grown -= self._begun
+        self._begun.clear()
+        self._closed.clear()
+        return turned
 
-    def drain_open(self) -> list[Stretch]:
-        """Stretches that grew since the last call and go on."""
-        grown = [self._open[server_id] for server_id in sorted(self._changed)]
-        self._changed.clear()
+    def drain_grown(self) -> list[Stretch]:
+        """Stretches that grew since they were last handed out, and go on."""
+        grown = [self._open[server_id] for server_id in sorted(self._grown)]
+        self._grown.clear()
+        self._begun.clear()
         return grown
 
     def _close(self, stretch: Stretch) -> None:
         """Hand out a stretch that ended, unless it was handed out as it is."""
-        if stretch.server_id in self._changed:
+        if stretch.server_id in self._grown:
             self._closed.append(stretch)
-            self._changed.discard(stretch.server_id)
+            self._grown.discard(stretch.server_id)
+            self._begun.discard(stretch.server_id)
 
     @staticmethod
     def _gap(

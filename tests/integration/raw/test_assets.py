@@ -89,9 +89,7 @@ def count_samples(postgres):
         return row[0]
 
 
-def test_the_running_hour_is_collected_until_stopped(
-    postgres, server, hour, run_asset, instance
-):
+def test_the_running_hour_is_collected_until_stopped(postgres, server, hour, run_asset, instance):
     """Would let back: a collector that stores nothing, cannot be stopped, or hides its figures."""
     if hour > datetime.now(UTC):
         pytest.skip("the hour is about to turn; run the test again in a few minutes")

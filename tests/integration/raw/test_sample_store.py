@@ -200,3 +200,25 @@ def test_a_failing_batch_leaves_nothing(postgres, server):
         with pytest.raises(Exception, match="foreign key"):
             commit(connection, samples=[sample_of(server), sample_of(stranger)])
         assert revisions(connection) == {}
+
+
+def test_coverage_is_carried_on_to_the_last_sample(postgres, server):
+    """Would let back: up to five minutes of a killed collector shown as if nobody had collected."""
+    stretch = Stretch(server.server_id, T0, T0, "ok", 1)
+    last = T0 + timedelta(seconds=90)
+    with postgres.connect() as connection:
+        commit(connection, samples=[sample_of(server, last)], stretches=[stretch])
+        carried = latest_stretches(connection, since=T0)
+    assert carried == [replace(stretch, ended_at=last, instant_count=4)]
+
+
+def test_a_failing_stretch_is_not_carried_on(postgres, server):
+    """Would let back: a failure that seems to last for as long as the server answers again."""
+    stretch = Stretch(server.server_id, T0, T0, "timeout", 1)
+    with postgres.connect() as connection:
+        commit(
+            connection,
+            samples=[sample_of(server, T0 + timedelta(seconds=90))],
+            stretches=[stretch],
+        )
+        assert latest_stretches(connection, since=T0) == [stretch]

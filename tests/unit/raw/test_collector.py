@@ -14,7 +14,7 @@ from resmon_resources.collector_registry import Orders
 from resmon_resources.fleet import Answered, ChannelState, Lost, Opened, OpenFailed
 from resmon_resources.inventory import Server
 from resmon_resources.probe.framing import Answer
-from resmon_resources.sample_store import Committed
+from resmon_resources.sample_store import Committed, Stretch
 
 HOUR = datetime(2026, 3, 1, 10, tzinfo=UTC)
 STEP = timedelta(milliseconds=200)
@@ -69,9 +69,10 @@ class World:
         self.orders = {}
         self.asked = []
         self.queue = []
-        self.samples, self.failures, self.stretches = [], [], []
+        self.samples, self.failures, self.stretches = [], [], {}
         self.reports = []
         self.opened_at = None
+        self.coverage = []
         self.is_closed = False
         self.unwanted = None
         self.at = defaultdict(list)
@@ -129,6 +130,9 @@ class World:
         values = {"is_stop_requested": False, "lease_renewed_at": now, "is_successor_open": False}
         return Orders(**values | self.orders)
 
+    def known_coverage(self, now):
+        return None if self.is_away else list(self.coverage)
+
     def mark_fleet_open(self, now):
         self.opened_at = now
         return True
@@ -138,11 +142,13 @@ class World:
             return None
         self.samples += samples
         self.failures += failures
-        self.stretches += stretches
+        keys = [(item.server_id, item.started_at) for item in stretches]
+        assert len(keys) == len(set(keys)), "one statement may not touch a row twice"
+        self.stretches.update(zip(keys, stretches, strict=True))
         return Committed(inserted=len(samples), duplicates=0)
 
     # run
-    def collect(self, *, known_coverage=()):
+    def collect(self):
         return Collector(
             hour=HOUR,
             fleet=self,
@@ -150,7 +156,6 @@ class World:
             clock=self.clock,
             report=lambda figures, now: self.reports.append((now, figures)),
             unwanted=lambda: self.unwanted,
-            known_coverage=known_coverage,
         ).run()
 
 
@@ -221,7 +226,7 @@ def test_a_closed_server_is_a_failure_with_its_cause_and_disturbs_nobody():
     assert all(failure.is_final for failure in world.failures)
     assert {sample.server_id for sample in world.samples} == {2}
     assert ended.figures.failures == {"refused": 4}
-    causes = {(stretch.server_id, stretch.cause) for stretch in world.stretches}
+    causes = {(stretch.server_id, stretch.cause) for stretch in world.stretches.values()}
     assert causes == {(1, "refused"), (2, "ok")}
 
 
@@ -362,3 +367,34 @@ def test_openings_are_logged_only_when_they_matter(caplog):
     assert warnings == [
         "server web-1 (10.0.0.1:22, default): auth_failed at auth: no key was accepted"
     ]
+
+
+def test_coverage_goes_on_from_the_collector_before():
+    """Would let back: each hand-over shown as an outage: the old collector had not stored yet."""
+    world = World([server_of()], start=HOUR - timedelta(seconds=170))
+    world.orders["is_predecessor_live"] = True
+    before = instants(1, HOUR - timedelta(minutes=5), HOUR)
+    world.coverage = [Stretch(1, before[0], before[3], "ok", 4)]
+
+    def end_predecessor():
+        world.coverage = [Stretch(1, before[0], before[-1], "ok", len(before))]
+        world.orders["is_predecessor_live"] = False
+
+    world.when(HOUR + timedelta(seconds=50), end_predecessor)
+    world.when(HOUR + timedelta(minutes=3), lambda: setattr(world, "unwanted", "enough"))
+    world.collect()
+    (stretch,) = world.stretches.values()
+    stored = [sample.collected_at for sample in world.samples]
+    assert stretch == Stretch(1, before[0], stored[-1], "ok", len(before) + len(stored))
+
+
+def test_a_restart_shows_the_instants_nobody_collected():
+    """Would let back: a dead collector that leaves no trace in coverage."""
+    world = World([server_of()], start=HOUR + timedelta(minutes=20))
+    before = instants(1, HOUR, HOUR + timedelta(minutes=18))
+    world.coverage = [Stretch(1, before[0], before[-1], "ok", len(before))]
+    world.when(HOUR + timedelta(minutes=23), lambda: setattr(world, "unwanted", "enough"))
+    world.collect()
+    assert [item.cause for item in world.stretches.values()] == ["collector_down", "ok"]
+    (down, _) = world.stretches.values()
+    assert down.instant_count == 4

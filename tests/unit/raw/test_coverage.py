@@ -25,9 +25,12 @@ def test_equal_causes_are_one_stretch():
     tracker = CoverageTracker()
     for position in range(4):
         record(tracker, position)
-    assert tracker.drain_closed() == []
-    assert tracker.drain_open() == [stretch(0, 3, OK)]
-    assert tracker.drain_open() == []
+    assert tracker.drain_turned() == [stretch(0, 3, OK)]
+    assert tracker.drain_grown() == []
+    record(tracker, 4)
+    assert tracker.drain_turned() == []
+    assert tracker.drain_grown() == [stretch(0, 4, OK)]
+    assert tracker.drain_grown() == []
 
 
 def test_a_change_of_cause_closes_the_stretch():
@@ -35,24 +38,27 @@ def test_a_change_of_cause_closes_the_stretch():
     tracker = CoverageTracker()
     for position, cause in enumerate([OK, OK, "timeout", OK]):
         record(tracker, position, cause)
-    assert tracker.drain_closed() == [stretch(0, 1, OK), stretch(2, 2, "timeout")]
-    assert tracker.drain_open() == [stretch(3, 3, OK)]
+    assert tracker.drain_turned() == [
+        stretch(0, 1, OK),
+        stretch(2, 2, "timeout"),
+        stretch(3, 3, OK),
+    ]
+    assert tracker.drain_grown() == []
 
 
 def test_a_restart_shows_the_instants_that_nobody_collected():
     """Would let back: a dead collector that leaves no trace in coverage."""
     tracker = CoverageTracker([stretch(0, 3, OK)])
     record(tracker, 8)
-    assert tracker.drain_closed() == [stretch(4, 7, COLLECTOR_DOWN)]
-    assert tracker.drain_open() == [stretch(8, 8, OK)]
+    assert tracker.drain_turned() == [stretch(4, 7, COLLECTOR_DOWN), stretch(8, 8, OK)]
 
 
 def test_a_restart_without_a_gap_goes_on_with_the_stored_stretch():
     """Would let back: the hourly hand-over cutting every stretch in two."""
     tracker = CoverageTracker([stretch(0, 3, OK)])
     record(tracker, 4)
-    assert tracker.drain_closed() == []
-    assert tracker.drain_open() == [stretch(0, 4, OK)]
+    assert tracker.drain_turned() == []
+    assert tracker.drain_grown() == [stretch(0, 4, OK)]
 
 
 def test_a_pause_is_not_an_outage_of_the_collector():
@@ -60,9 +66,7 @@ def test_a_pause_is_not_an_outage_of_the_collector():
     tracker = CoverageTracker([stretch(0, 3, OK)])
     resumed = START + 7 * STEP - timedelta(seconds=10)
     record(tracker, 8, active_since=resumed)
-    assert tracker.drain_closed() == [stretch(7, 7, COLLECTOR_DOWN)]
-    record(tracker, 8)
-    assert tracker.drain_open() == [stretch(8, 8, OK)]
+    assert tracker.drain_turned() == [stretch(7, 7, COLLECTOR_DOWN), stretch(8, 8, OK)]
 
 
 def test_an_instant_seen_twice_counts_once():
@@ -70,4 +74,4 @@ def test_an_instant_seen_twice_counts_once():
     tracker = CoverageTracker()
     record(tracker, 0)
     record(tracker, 0, "timeout")
-    assert tracker.drain_open() == [stretch(0, 0, OK)]
+    assert tracker.drain_turned() == [stretch(0, 0, OK)]
