@@ -109,7 +109,7 @@ def _print_step(console: Console, step: Step) -> None:
 
 
 def _print_line(console: Console, label: str, seconds: float, detail: str) -> None:
-    """`  ok   logged in           0.012 s  key /root/.ssh/id_ed25519`."""
+    """`  ok   logged in           0.012 s  resmon, ~/.ssh/id_ed25519`."""
     console.print(f"  [green]ok[/green]   {label:<18} {seconds:7.3f} s  {escape(detail)}".rstrip())
 
 

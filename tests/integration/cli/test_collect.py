@@ -1,4 +1,4 @@
-"""`resmon collect`."""
+"""`resmon collect`: what it shows, stores and skips, and the errors of every command."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""`resmon metrics`."""
+"""`resmon metrics`: ranges, granularities, formats and files."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""`resmon org`."""
+"""`resmon org`: the tree as commands change and show it."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""`resmon server`."""
+"""`resmon server`: the inventory as commands change it, and tests of a connection."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""`resmon status`."""
+"""`resmon status`: what is shown of collected, failing and idle servers."""
 
 import json
 from datetime import UTC, datetime, timedelta
