@@ -62,8 +62,7 @@ class Fleet:
         """Change a server's state or organization at an instant."""
         for column, value in values.items():
             self.execute(
-                f"update inventory.servers set {column} = %s, changed_at = %s "  # noqa: S608 - ours
-                "where server_id = %s",
+                f"update inventory.servers set {column} = %s, changed_at = %s where server_id = %s",
                 (value, at, server_id),
             )
 
@@ -135,7 +134,7 @@ class Fleet:
     def rows(self, key: AssetKey, columns: str = "*") -> list[tuple[Any, ...]]:
         """Rows of a tier, by its key."""
         return self.execute(
-            f"select {columns} from {table_of(key)} "  # noqa: S608 - names of ours
+            f"select {columns} from {table_of(key)} "
             "order by server_id, bucket_start, organization_id"
         )
 

@@ -107,7 +107,7 @@ def test_stored_statistics_equal_percentile_cont_bit_by_bit(
         where stored.sample_count is distinct from 0
             and (stored.sample_count, {", ".join(f"stored.{n}" for n in names)})
             is distinct from (expected.sample_count, {", ".join(f"expected.{n}" for n in names)})
-        """  # noqa: S608 - names of ours
+        """
     )
     assert differing == []
     network = EXPRESSIONS["network_in_bytes_per_second"]
@@ -118,7 +118,7 @@ def test_stored_statistics_equal_percentile_cont_bit_by_bit(
             select server_id, {bucketed}, avg(cpu_pct::float8) as cpu, avg({network}) as network
             from raw.server_resource_metrics group by 1, 2
         ) as expected using (server_id, bucket_start)
-        """  # noqa: S608 - names of ours
+        """
     )
     assert len(averages) >= 3
     for cpu, expected_cpu, rate, expected_rate in averages:
