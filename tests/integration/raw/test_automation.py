@@ -187,6 +187,8 @@ def test_at_the_turn_both_hours_go_in_one_run(postgres):
     """Would let back: the last minutes of an hour that are never refreshed."""
     add_samples(postgres, AT - timedelta(hours=1, minutes=1), AT.replace(minute=0))
     (request,) = refresh(postgres)
+    assert request.partition_key == "2026-03-01-09:00", "no bucket of the new hour has closed yet"
+    (request,) = refresh(postgres, at=AT + timedelta(minutes=5))
     assert isinstance(request, RunRequest)
     assert request.tags[RANGE_START_TAG] == "2026-03-01-09:00"
     assert request.tags[RANGE_END_TAG] == "2026-03-01-10:00"
