@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from random import SystemRandom
 
+import adbc_driver_manager
 import polars as pl
 import psycopg
 from dagster import (
@@ -111,21 +112,39 @@ def errors_sorted(context: AssetExecutionContext | AssetCheckExecutionContext) -
 
     Raises:
         RetryRequested: the database was away, restarted, full or in conflict; a rerun may cure it.
-        Failure: another error of ours, with its text; not to be retried.
+        Failure: another error of ours or of PostgreSQL, with its text; not to be retried.
     """
     try:
         yield
-    except (psycopg.OperationalError, DatabaseUnreachable) as error:
-        context.log.warning("The database failed, retrying soon: %s", error)
-        seconds = FIRST_PAUSE_SECONDS * 2**context.retry_number * SystemRandom().uniform(0.75, 1.25)
-        raise RetryRequested(max_retries=MAXIMUM_RETRIES, seconds_to_wait=seconds) from error
-    except ResmonError as error:
-        raise Failure(description=str(error), allow_retries=False) from error
+    except (psycopg.Error, ResmonError) as error:
+        if _is_transient(error):
+            context.log.warning("The database failed, retrying soon: %s", error)
+            pause = (
+                FIRST_PAUSE_SECONDS * 2**context.retry_number * SystemRandom().uniform(0.75, 1.25)
+            )
+            raise RetryRequested(max_retries=MAXIMUM_RETRIES, seconds_to_wait=pause) from error
+        raise Failure(description=_description(error), allow_retries=False) from error
 
 
 def instant_text(instant: datetime) -> str:
     """An instant for a person: 2026-03-01 05:00 UTC."""
     return instant.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def _is_transient(error: Exception) -> bool:
+    """Whether a rerun may help: the server was away, restarted, full, or in conflict."""
+    lost = (psycopg.OperationalError, adbc_driver_manager.OperationalError, DatabaseUnreachable)
+    return isinstance(error, lost) or isinstance(error.__cause__, lost)
+
+
+def _description(error: Exception) -> str:
+    """Our errors explain themselves; PostgreSQL's get a sentence around them."""
+    if isinstance(error, ResmonError):
+        return str(error)
+    return (
+        f"PostgreSQL refused a statement, and would again: {error}. If the schema is older than "
+        "this Resmon, run: resmon db migrate"
+    )
 
 
 def _value(value: float | int | str) -> MetadataValue:

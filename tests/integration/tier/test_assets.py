@@ -3,15 +3,17 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import polars as pl
 import psycopg
 import pytest
 from dagster import AssetKey, DagsterInstance
 
-from resmon_assets.frames import METRICS, PERCENTILES
+from resmon_assets.frames import METRICS, PERCENTILES, TIER_ROWS, schema_of
 from resmon_assets.naming import TIER_1DAY, TIER_1HOUR, TIER_1MIN, TIER_5MIN, table_of
+from resmon_assets.tier import refresh
 from resmon_assets.tier.refresh import refresh_window
 from resmon_assets.tier.tiers import TIERS
-from resmon_resources.postgres import PostgresResource
+from resmon_resources.postgres import PostgresResource, Snapshot
 from resmon_resources.window_ledger import record_window
 from tests.integration.tier.fleet import HOUR, LATER, Fleet, instants_of
 
@@ -411,6 +413,60 @@ def test_database_that_fails_once_is_tried_again(
     assert run.success
     assert any(event.is_step_up_for_retry for event in run.result.all_events)
     assert len(calls) == 2
+
+
+def test_reader_that_is_cut_off_is_tried_again(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reading connection speaks through another driver, whose errors are others."""
+    server, organization = one_server(fleet)
+    fleet.sample(server, organization, HOUR, HOUR + ONE_HOUR)
+    calls: list[int] = []
+    whole = refresh.compute_window
+
+    def is_cut_off_once(snapshot: Snapshot, *arguments: Any, **named: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 1:
+            fleet.execute(
+                "select pg_terminate_backend(pid, 5000) from pg_stat_activity "
+                "where datname = current_database() and state = 'idle in transaction' "
+                "and pid <> %s",
+                (snapshot.connection.info.backend_pid,),
+            )
+        return whole(snapshot, *arguments, **named)
+
+    monkeypatch.setattr(refresh, "compute_window", is_cut_off_once)
+    monkeypatch.setattr("resmon_assets.reporting.FIRST_PAUSE_SECONDS", 0.01)
+    assert fleet.refresh(TIER_1HOUR, HOUR).success
+    assert len(calls) == 2
+
+
+def test_statement_that_postgres_refuses_fails_without_retry(fleet: Fleet) -> None:
+    """An old schema would be tried three times in every run, and nobody told what to do."""
+    server, organization = one_server(fleet)
+    fleet.sample(server, organization, HOUR, HOUR + ONE_HOUR)
+    fleet.execute(
+        "alter table tier.metrics_1hour drop column network_out_bytes_per_second_p99 cascade"
+    )
+    run = fleet.refresh(TIER_1HOUR, HOUR)
+    assert not run.success
+    assert "network_out_bytes_per_second_p99" in run.error
+    assert not any(event.is_step_up_for_retry for event in run.result.all_events)
+
+
+def test_row_that_another_wrote_meanwhile_fails_with_advice(
+    fleet: Fleet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bare driver error in the UI tells nobody what to do."""
+    one_server(fleet)
+    monkeypatch.setattr(
+        refresh, "read_window", lambda *_, **__: pl.DataFrame(schema=schema_of(TIER_ROWS))
+    )
+    assert fleet.refresh(TIER_1HOUR, HOUR).success
+    run = fleet.refresh(TIER_1HOUR, HOUR)
+    assert not run.success
+    assert "duplicate key" in run.error
+    assert "resmon db migrate" in run.error
 
 
 def test_unreachable_database_is_tried_again_and_then_fails(
