@@ -81,10 +81,10 @@ class IdentityFiles:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._loaded: dict[Path, tuple[tuple[int, int], paramiko.PKey]] = {}
+        self._loaded: dict[Path, tuple[tuple[int, int], list[paramiko.PKey]]] = {}
 
-    def load(self, path: Path) -> paramiko.PKey:
-        """Key of a file, with the certificate beside it (`<file>-cert.pub`) when there is one.
+    def load(self, path: Path) -> list[paramiko.PKey]:
+        """Keys of a file: with its certificate `<file>-cert.pub` first, then alone.
 
         Raises:
             OSError: the file cannot be read.
@@ -98,9 +98,13 @@ class IdentityFiles:
         if found is not None and found[0] == stamp:
             return found[1]
         key = paramiko.PKey.from_path(path)
+        keys = [key]
+        if key.public_blob is not None:
+            # An expired certificate must not stand in the way of the key, as it does not with ssh.
+            keys.append(type(key).from_private_key_file(str(path)))
         with self._lock:
-            self._loaded[path] = (stamp, key)
-        return key
+            self._loaded[path] = (stamp, keys)
+        return keys
 
 
 def quiet_paramiko() -> None:
@@ -509,7 +513,7 @@ def _auth_error(
 @contextlib.contextmanager
 def _agent_keys() -> Iterator[list[paramiko.AgentKey]]:
     """Keys of the SSH agent, usable while the context is open; none when there is no agent."""
-    if not os.environ.get("SSH_AUTH_SOCK"):
+    if not _is_agent_there():
         yield []
         return
     try:
@@ -521,6 +525,19 @@ def _agent_keys() -> Iterator[list[paramiko.AgentKey]]:
         yield list(agent.get_keys())
     finally:
         agent.close()
+
+
+def _is_agent_there() -> bool:
+    """Whether an agent listens; paramiko leaks a socket each time that it finds none."""
+    path = os.environ.get("SSH_AUTH_SOCK")
+    if not path:
+        return False
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
+        try:
+            sock.connect(path)
+        except OSError:
+            return False
+    return True
 
 
 def _identities(
@@ -541,18 +558,18 @@ def _identities(
         path = Path("~/.ssh").expanduser() / name
         if not path.exists():
             continue
-        loaded = _load(path, files, problems)
-        if loaded is not None and loaded.asbytes() not in seen:
-            yield Identity(str(path), loaded)
+        for loaded in _load(path, files, problems):
+            if loaded.asbytes() not in seen:
+                yield Identity(_label(path, loaded), loaded)
 
 
 def _named_identity(
     path: Path, files: IdentityFiles, agent: list[paramiko.AgentKey], problems: list[str]
 ) -> Iterator[Identity]:
     """Key of a file; when it is encrypted, the agent's key that matches the .pub beside it."""
-    key = _load(path, files, problems)
-    if key is not None:
-        yield Identity(str(path), key)
+    keys = _load(path, files, problems)
+    if keys:
+        yield from (Identity(_label(path, key), key) for key in keys)
         return
     try:
         public = path.with_name(f"{path.name}.pub").read_text(encoding="utf-8").split()
@@ -564,8 +581,13 @@ def _named_identity(
             yield Identity(f"{path} (by the agent)", candidate)
 
 
-def _load(path: Path, files: IdentityFiles, problems: list[str]) -> paramiko.PKey | None:
-    """Key of a file, or None with the problem noted; never its contents."""
+def _label(path: Path, key: paramiko.PKey) -> str:
+    """How a key is called in messages."""
+    return str(path) if key.public_blob is None else f"{path}-cert.pub"
+
+
+def _load(path: Path, files: IdentityFiles, problems: list[str]) -> list[paramiko.PKey]:
+    """Keys of a file, or none with the problem noted; never its contents."""
     try:
         return files.load(path)
     except OSError as error:
@@ -574,7 +596,7 @@ def _load(path: Path, files: IdentityFiles, problems: list[str]) -> paramiko.PKe
         problems.append(f"{path}: encrypted, load it into the agent (ssh-add)")
     except (paramiko.SSHException, ValueError, UnsupportedAlgorithm):
         problems.append(f"{path}: not a private key that can be read")
-    return None
+    return []
 
 
 def _start_probe(

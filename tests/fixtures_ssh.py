@@ -90,7 +90,7 @@ class Keys:
 def ssh_keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
     """Keys: `client` may log in, `stranger` may not, `host` is the servers' host key."""
     keys = Keys(tmp_path_factory.mktemp("keys"))
-    for name in ("client", "stranger", "host"):
+    for name in ("client", "stranger", "host", "ca"):
         keys.private(name)
     return keys
 
@@ -282,10 +282,29 @@ class _Gatekeeper(asyncssh.SSHServer):
 
     async def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
         self._server.login_attempts += 1
-        if self._server.hangs_in_login:
+        if self._server.hangs_in == "login":
             await asyncio.sleep(600)
         offered = key.export_public_key("openssh").split()[:2]
         return b" ".join(offered).decode() in self._server.authorized
+
+    def session_requested(self) -> "bool | _HangingSession":
+        if self._server.hangs_in == "command":
+            return _HangingSession(self._server)
+        if self._server.hangs_in == "session":
+            self._server.released.wait(600)
+        if not self._server.opens_sessions:
+            raise asyncssh.ChannelOpenError(asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED, "no")
+        return False
+
+
+class _HangingSession(asyncssh.SSHServerSession[bytes]):
+    """Takes the command and does not say whether it runs it; holds the whole server."""
+
+    def __init__(self, server: "ScriptedServer") -> None:
+        self._server = server
+
+    def exec_requested(self, command: str) -> bool:
+        return not self._server.released.wait(600)
 
 
 @dataclass
@@ -295,8 +314,10 @@ class ScriptedServer:
     session: Session
     host_key: Path
     authorized: list[str]
-    hangs_in_login: bool = False
+    hangs_in: str = ""
     accepts_keys: bool = True
+    opens_sessions: bool = True
+    released: threading.Event = field(default_factory=threading.Event)
     login_attempts: int = 0
     sessions: int = 0
     port: int = 0
@@ -304,6 +325,10 @@ class ScriptedServer:
     connections: list[asyncssh.SSHServerConnection] = field(default_factory=list)
     _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.new_event_loop)
+
+    def _plays(self) -> bool:
+        """Whether sessions get as far as their behaviour."""
+        return self.opens_sessions and self.hangs_in not in {"session", "command"}
 
     async def _play(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
         """One session; ends with its connection whatever it waits for."""
@@ -330,7 +355,7 @@ class ScriptedServer:
                 lambda: _Gatekeeper(self),
                 "127.0.0.1",
                 port,
-                process_factory=self._play,
+                process_factory=self._play if self._plays() else None,
                 encoding=None,
                 allow_pty=False,
                 reuse_address=True,
@@ -354,8 +379,14 @@ class ScriptedServer:
         self._thread.start()
         assert is_ready.wait(30), "the SSH server of the test did not start"
 
+    def cut(self) -> None:
+        """Cut all connections; new ones are welcome."""
+        for connection in list(self.connections):
+            self._loop.call_soon_threadsafe(connection.abort)
+
     def stop(self) -> None:
         """Cut all connections and end the thread."""
+        self.released.set()
         self._loop.call_soon_threadsafe(self._stopped.set)
         self._thread.join(30)
         assert not self._thread.is_alive(), "the SSH server of the test did not stop"
@@ -407,7 +438,8 @@ def sshd(ssh_keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Iterator[E
     config = folder / "sshd_config"
     config.write_text(
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {ssh_keys.private('host')}\nPidFile none\n"
-        f"AuthorizedKeysFile {authorized}\nStrictModes no\nUsePAM no\nPasswordAuthentication no\n"
+        f"AuthorizedKeysFile {authorized}\nTrustedUserCAKeys {ssh_keys.private('ca')}.pub\n"
+        "StrictModes no\nUsePAM no\nPasswordAuthentication no\n"
         "KbdInteractiveAuthentication no\nPermitRootLogin prohibit-password\nMaxStartups 500\n"
         "LogLevel INFO\nPrintMotd no\nX11Forwarding no\n"
     )

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from resmon_resources.channels import Attempt
 from resmon_resources.fleet import (
     Answered,
     ChannelState,
@@ -23,6 +25,7 @@ from resmon_resources.fleet import (
 )
 from resmon_resources.known_hosts import KnownHosts
 from resmon_resources.probe.reading import parse_answer
+from resmon_resources.ssh import Address
 from tests import fixtures_ssh as servers
 from tests.fixtures_ssh import (
     FAST,
@@ -198,6 +201,60 @@ def test_a_broken_channel_is_reported_and_opened_again(
     server.session = servers.canned
     w.wait_for(lambda: len(w.of(1, Opened)) >= 2)
     assert w.ask(1, 5).answer.core
+
+
+def test_a_channel_that_worked_is_opened_again_at_once(
+    scripted_server: ServerFactory, watch: Callable[..., Watch]
+) -> None:
+    """A restart of sshd must cost one tick, not the back-off of a dead server."""
+    server, endpoint = scripted_server()
+    retry = replace(QUICK, backoff_seconds=600, ceiling_seconds=600)
+    w = watch(endpoint.known_hosts, retry=retry)
+    w.fleet.reconcile([endpoint.target(1)])
+    w.wait_open(1)
+    for opened in (2, 3):
+        w.ask(1, opened)
+        server.cut()
+        w.wait_for(lambda n=opened: len(w.of(1, Opened)) >= n)  # type: ignore[misc]
+    assert [e.cause for e in w.events if isinstance(e, Lost)] == ["unreachable"] * 2
+
+
+def test_a_name_server_that_hangs_ends_within_the_limit_of_an_opening(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, watch: Callable[..., Watch]
+) -> None:
+    """getaddrinfo takes no limit: the server must fail in time, though its worker still waits."""
+    released = threading.Event()
+
+    def hang(target: Target, attempt: Attempt) -> list[Address]:
+        released.wait(60)
+        return []
+
+    monkeypatch.setattr("resmon_resources.fleet.resolve", hang)
+    w = watch(KnownHosts(tmp_path / "none"), limits=replace(PATIENT, total=0.3), workers=2)
+    w.fleet.reconcile([replace(LOCAL, server_id=1, transport="ssh", host="some.name")])
+    w.wait_for(lambda: bool(w.of(1, OpenFailed)), seconds=10)
+    failed = w.of(1, OpenFailed)[0]
+    assert isinstance(failed, OpenFailed)
+    assert failed.cause == "timeout"
+    w.fleet.reconcile([])
+    released.set()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_a_defect_in_an_opening_costs_neither_the_server_nor_a_worker(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, watch: Callable[..., Watch]
+) -> None:
+    """An error nobody foresaw must not leave a server opening for ever."""
+
+    def break_down(target: Target, attempt: Attempt) -> list[Address]:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("resmon_resources.fleet.resolve", break_down)
+    w = watch(KnownHosts(tmp_path / "none"), workers=1)
+    w.fleet.reconcile([replace(LOCAL, server_id=1, transport="ssh", host="some.name"), LOCAL])
+    w.wait_for(lambda: len(w.of(1, OpenFailed)) >= 2)
+    w.wait_open(LOCAL.server_id)
+    assert "defect" in w.fleet.failure_of(1).detail
 
 
 def test_two_ticks_without_an_answer_are_a_lost_channel(

@@ -297,12 +297,64 @@ def test_a_server_that_takes_passwords_only(scripted_server: ServerFactory) -> N
     assert "password" in str(error)
 
 
-def test_a_server_that_hangs_in_the_login(scripted_server: ServerFactory) -> None:
-    """A directory service that is away must not hold a worker for ever."""
-    _, endpoint = scripted_server(hangs_in_login=True)
-    error = failure_of(endpoint.target(), endpoint.known_hosts, replace(PATIENT, auth=1))
-    assert error.cause == "timeout"
-    assert error.step == "auth"
+def test_a_certificate_beside_the_key_is_used(
+    sshd: Endpoint, ssh_keys: Keys, tmp_path: Path
+) -> None:
+    """Fleets with a certificate authority have no authorized_keys; a stale one locks nobody out."""
+    authority = asyncssh.read_private_key(ssh_keys.private("ca"))
+    for name, principal in (("stranger", sshd.user_name), ("client", "somebody-else")):
+        path = tmp_path / name
+        path.write_bytes(ssh_keys.private(name).read_bytes())
+        public = asyncssh.read_public_key(f"{ssh_keys.private(name)}.pub")
+        certificate = authority.generate_user_certificate(public, name, principals=[principal])
+        certificate.write_certificate(f"{path}-cert.pub")
+    steps: list[Step] = []
+    for name in ("stranger", "client"):
+        target = sshd.target(identity_file=str(tmp_path / name))
+        open_once(target, known_hosts=sshd.known_hosts, on_step=steps.append).close()
+    logins = [step.detail.split(", ")[1] for step in steps if step.name == "auth"]
+    assert logins == [f"{tmp_path / 'stranger'}-cert.pub", str(tmp_path / "client")]
+
+
+def test_an_agent_that_is_gone_does_no_harm(
+    scripted_server: ServerFactory, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A service started from a login session keeps the variable of an agent that ended."""
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(tmp_path / "gone"))
+    _, endpoint = scripted_server()
+    open_once(endpoint.target(), known_hosts=endpoint.known_hosts).close()
+
+
+@pytest.mark.parametrize(
+    ("place", "limits", "step"),
+    [
+        ("login", replace(PATIENT, auth=1), "auth"),
+        ("session", replace(PATIENT, first_answer=1), "shell"),
+        ("command", replace(PATIENT, first_answer=1), "shell"),
+    ],
+)
+def test_a_server_that_hangs_after_the_key_exchange(
+    scripted_server: ServerFactory, place: str, limits: Limits, step: str
+) -> None:
+    """paramiko waits for the word on a command without any limit; no worker may wait for ever."""
+    _, endpoint = scripted_server(hangs_in=place)
+    error = failure_of(endpoint.target(), endpoint.known_hosts, limits)
+    assert (error.cause, error.step) == ("timeout", step)
+
+
+def test_a_server_that_opens_no_session(scripted_server: ServerFactory) -> None:
+    """An account for files only lets us in and runs nothing."""
+    _, endpoint = scripted_server(opens_sessions=False)
+    error = failure_of(endpoint.target(), endpoint.known_hosts, PATIENT)
+    assert (error.cause, error.step) == ("no_shell", "shell")
+
+
+def test_a_server_without_a_common_algorithm(scripted_server: ServerFactory) -> None:
+    """Trying again does not help; the person has to change the server."""
+    options = {"encryption_algs": ["chacha20-poly1305@openssh.com"]}
+    _, endpoint = scripted_server(options=options)
+    error = failure_of(endpoint.target(), endpoint.known_hosts, PATIENT)
+    assert (error.cause, error.step) == ("unsupported", "handshake")
 
 
 # Before SSH begins.
