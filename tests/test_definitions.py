@@ -22,7 +22,7 @@ def definitions() -> Definitions:
 
 
 def specs_of(definitions: Definitions) -> list[AssetSpec]:
-    return sorted(definitions.resolve_all_asset_specs(), key=lambda spec: spec.key.path)
+    return sorted(definitions.resolve_all_asset_specs(), key=lambda spec: list(spec.key.path))
 
 
 def graph_text(definitions: Definitions) -> str:

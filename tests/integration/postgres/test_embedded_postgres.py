@@ -490,6 +490,7 @@ def test_an_ordinary_user_keeps_everything_below_the_home(tmp_path_factory):
         server = light(load_settings({"RESMON_HOME": str(base / "ho me")}))
         server.start()
         first = server.pid
+        assert first is not None
         os.kill(first, signal.SIGKILL)
         second = light(server.settings)
         second.start()
