@@ -34,6 +34,11 @@ def shell_of(name: str) -> tuple[str, ...]:
     return command
 
 
+def children_of(pid: int) -> list[str]:
+    """Children of a process, zombies included."""
+    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
+
 class LiveProbe:
     """One running probe."""
 
@@ -68,10 +73,29 @@ class LiveProbe:
         return found
 
     def ask(self, tick: int) -> Answer:
-        """Send a tick and wait for its answer."""
+        """Send a tick and wait for its answer, and for the job that printed its disk frame to end.
+
+        That job is still alive for a moment after its output arrived; a tick in that moment is
+        answered with `df-busy`.
+        """
         self.send(tick)
         (answer,) = self.answers(1)
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while answer.disk is not None and self.has_running_job():
+            assert time.monotonic() < deadline, "the job of the disk frame did not end"
+            time.sleep(0.001)
         return answer
+
+    def has_running_job(self) -> bool:
+        """Whether the shell has a child that is not a zombie."""
+        for child in children_of(self.process.pid):
+            try:
+                stat = Path(f"/proc/{child}/stat").read_text()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if stat.rpartition(") ")[2][0] not in "ZX":
+                return True
+        return False
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from tests.unit.probe.live_probe import (
     SHELLS,
     LiveProbe,
     argv_on,
+    children_of,
     live_probe,
     shell_of,
 )
@@ -199,11 +200,6 @@ def test_children_do_not_pile_up(name: str):
         for tick in range(1, 31):
             probe.ask(tick)
         assert len(children_of(probe.process.pid)) <= 1
-
-
-def children_of(pid: int) -> list[str]:
-    """Children of a process, zombies included."""
-    return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
 
 def test_noise_before_and_a_forged_marker_do_no_harm():
