@@ -268,13 +268,13 @@ class Services:
         """
         if self.daemon.is_running:
             self._report("Stopping the daemon")
-        self.daemon.stop(grace_seconds=DAEMON_GRACE_SECONDS, is_hurried=is_hurried)
+        self._end(self.daemon, DAEMON_GRACE_SECONDS, is_hurried)
         request_stop()
         if self.code_server.is_running:
             self._end_runs(is_hurried)
             self._report("Stopping the webserver and the code server")
-        self.webserver.stop(grace_seconds=WEBSERVER_GRACE_SECONDS, is_hurried=is_hurried)
-        self.code_server.stop(grace_seconds=CODE_SERVER_GRACE_SECONDS, is_hurried=is_hurried)
+        self._end(self.webserver, WEBSERVER_GRACE_SECONDS, is_hurried)
+        self._end(self.code_server, CODE_SERVER_GRACE_SECONDS, is_hurried)
         processes.end(
             lambda: processes.find_marked(self._settings.home),
             grace_seconds=LEFTOVER_GRACE_SECONDS,
@@ -284,6 +284,11 @@ class Services:
         if self._socket.parent != run_folder(self._settings):
             with suppress(OSError):  # not empty, or gone already
                 self._socket.parent.rmdir()
+
+    def _end(self, child: Child, grace_seconds: float, is_hurried: Callable[[], bool]) -> None:
+        """Stop one child, and say so when it had to be killed."""
+        if not child.stop(grace_seconds=grace_seconds, is_hurried=is_hurried):
+            self._report(f"The {child.spec.name} did not end in time and was killed")
 
     def _end_runs(self, is_hurried: Callable[[], bool]) -> None:
         """Terminate live runs through the webserver, or by signal when it is silent; await them."""

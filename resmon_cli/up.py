@@ -292,6 +292,7 @@ class Platform:
         self._lock = DaemonLock(dagster_url(settings))
         self._services = Services(settings, address, module=DEFINITIONS_MODULE, report=screen.say)
         self._reader = FleetReader(data_url(settings))
+        self._is_started = False
         self._is_announced = False
         self._is_silent = False
 
@@ -322,6 +323,7 @@ class Platform:
 
     def _say_starting(self) -> None:
         """Dagster takes seconds; say so."""
+        self._is_started = True
         self._screen.say("Starting Dagster: code server, daemon and webserver")
 
     def watch(self, *, opens_browser: bool) -> None:
@@ -387,7 +389,8 @@ class Platform:
         finally:
             self._lock.release()
             self._data.stop()
-        self._screen.say(f"Stopped after {time.monotonic() - began:.1f} s")
+        if self._is_started:
+            self._screen.say(f"Stopped after {time.monotonic() - began:.1f} s")
 
     def _request_stop(self) -> None:
         """Ask the collectors to end by their own flag; it also reaches those without a parent."""
