@@ -326,7 +326,12 @@ class ProbeChannel(abc.ABC):
             if is_over:
                 raise self.silence(timeout_seconds)
             until = disk_deadline if now < disk_deadline else began + timeout_seconds
-            self.wait_until_ready(0.05 if self.is_postponed else until - now)
+            if self._ended_at is not None:
+                time.sleep(
+                    0.02
+                )  # an ended channel is always ready; its exit status is still to come
+            else:
+                self.wait_until_ready(0.05 if self.is_postponed else until - now)
 
     def silence(self, seconds: float) -> CollectionError:
         """Error of a channel that did not answer within `seconds`."""

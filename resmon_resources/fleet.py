@@ -4,11 +4,11 @@ Belongs here: which connection is opened when, by whom and how often again; tick
 and `open_once` for a single server. Knows nothing of what an answer says, of the inventory or of
 the database. Imports channels, ssh and known_hosts.
 
-Threads: the caller's; one loop that owns every open channel and every timer; up to `workers` that
-carry out openings, which may wait; one closer. A member's state is changed by the loop only.
-Callers hand work over through an inbox and read single fields. Connecting and the wait for a
-greeting are the loop's, without waiting; from the key exchange on a server that hangs costs a
-worker until its limit, and never the loop.
+Threads: the caller's; one loop that owns every open channel and every timer; up to `workers` for
+key exchanges and as many for name lookups, which may wait; one closer. A member's state is changed
+by the loop only. Callers hand work over through an inbox and read single fields. Connecting and the
+wait for a greeting are the loop's, without waiting; from the key exchange on a server that hangs
+costs a worker until its limit, and never the loop.
 """
 
 import functools
@@ -290,7 +290,8 @@ class Fleet:
         known_hosts: host keys to believe.
         limits: how long each step may take.
         retry: when to try again.
-        workers: openings at the same time; 64 gained nothing over 16 (measured).
+        workers: key exchanges at the same time, and as many name lookups; 64 gained nothing over
+            16 (measured).
         handshakes_per_second: openings begun per second.
     """
 
@@ -314,15 +315,14 @@ class Fleet:
         self._timers: list[_Timer] = []
         self._timer_count = 0
         self._generation = 0
-        self._waiting: deque[tuple[int, int]] = (
-            deque()
-        )  # server id and generation, to be opened in this order
+        # Server id and generation of those to be opened, in this order; names apart from addresses,
+        # so that a name server that hangs delays no server that is known by its address.
+        self._waiting: deque[tuple[int, int]] = deque()
+        self._waiting_names: deque[tuple[int, int]] = deque()
         self._next_opening = 0.0
-        self._maximum_workers = workers
-        self._jobs_under_way = 0
         self._dials_under_way = 0
-        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._workers: list[threading.Thread] = []
+        self._handshakes = _Pool("fleet-worker", workers)
+        self._lookups = _Pool("fleet-resolver", workers)
         self._closings: queue.SimpleQueue[ProbeChannel | None] = queue.SimpleQueue()
         self._posted = 0
         self._done = 0
@@ -352,7 +352,7 @@ class Fleet:
         self._post(functools.partial(self._reconcile, wanted))
 
     def request(self, server_id: int, tick: int) -> bool:
-        """Ask a server for an answer to `tick`; never waits.
+        """Ask a server for an answer to `tick`, 1 or more and never the same twice; never waits.
 
         Returns:
             False when it has no open channel; `failure_of` says why. True means that `Answered`,
@@ -416,15 +416,16 @@ class Fleet:
         deadline = time.monotonic() + timeout_seconds
         self._post(lambda: None)
         self._loop.join(timeout_seconds)
-        for _ in self._workers:
-            self._jobs.put(None)
-        for worker in self._workers:
+        for pool in (self._handshakes, self._lookups):
+            pool.stop()
+        workers = [*self._handshakes.threads, *self._lookups.threads]
+        for worker in workers:
             worker.join(max(0.0, deadline - time.monotonic()))
         if not self._loop.is_alive():
             self._drain_inbox()  # channels that a worker opened too late go to the closer
         self._closings.put(None)
         self._closer.join(max(0.0, deadline - time.monotonic()))
-        threads = (self._loop, *self._workers, self._closer)
+        threads = (self._loop, *workers, self._closer)
         busy = [thread.name for thread in threads if thread.is_alive()]
         if busy:
             _LOG.warning("Closing the fleet: busy after %s s: %s", timeout_seconds, ", ".join(busy))
@@ -483,7 +484,7 @@ class Fleet:
         times = []
         if self._timers:
             times.append(self._timers[0].due)
-        if self._waiting and self._may_open():
+        if self._next_waiting() is not None:
             times.append(self._next_opening)
         return max(0.0, min(times) - time.monotonic()) if times else None
 
@@ -515,7 +516,7 @@ class Fleet:
                 self._release(member)
             self._generation += 1
             self._members[server_id] = _Member(target, self._generation)
-            self._waiting.append((server_id, self._generation))
+            self._wait_for_opening(self._members[server_id])
         self._done += 1
 
     def _release(self, member: _Member) -> None:
@@ -535,37 +536,48 @@ class Fleet:
             self._closings.put(member.channel)
             member.channel = None
 
+    def _wait_for_opening(self, member: _Member) -> None:
+        """Put a member at the end of those to be opened."""
+        is_name = member.target.transport == "ssh" and not is_numeric(member.target.host)
+        waiting = self._waiting_names if is_name else self._waiting
+        waiting.append((member.target.server_id, member.generation))
+
+    def _next_waiting(self) -> deque[tuple[int, int]] | None:
+        """Whose turn it is to be opened; None when there is nobody, or the workers are far behind.
+
+        Openings whose time runs must not pile up behind workers that hanging servers hold;
+        connecting holds none of them. Of names and addresses the longer line goes first.
+        """
+        if self._handshakes.is_far_behind() or self._dials_under_way >= MAXIMUM_DIALS:
+            return None
+        lines = [self._waiting]
+        if not self._lookups.is_far_behind():
+            lines.append(self._waiting_names)
+        longest = max(lines, key=len)
+        return longest or None
+
     def _start_openings(self) -> None:
-        """Begin waiting openings at the pace allowed, unless the workers are far behind."""
-        while self._waiting and self._may_open():
+        """Begin waiting openings at the pace allowed."""
+        while (waiting := self._next_waiting()) is not None:
             now = time.monotonic()
             if now < self._next_opening:
                 return
-            server_id, generation = self._waiting.popleft()
-            member = self._current(server_id, generation)
+            member = self._current(*waiting.popleft())
             if member is None or member.attempt is not None or member.channel is not None:
                 continue
             self._next_opening = now + self._seconds_between_openings
             member.attempt = attempt = Attempt(self._limits)
+            server_id, generation = member.target.server_id, member.generation
             overdue = functools.partial(self._attempt_overdue, server_id, generation, attempt)
             self._after(self._limits.total, overdue)
-            if member.target.transport == "local":
-                self._submit(member, functools.partial(_open_local, member.target, attempt))
-            elif is_numeric(member.target.host):
-                self._dial(member, None)
+            if waiting is self._waiting_names:
+                lookup = functools.partial(resolve, member.target, attempt)
+                self._submit(self._lookups, member, lookup)
+            elif member.target.transport == "local":
+                start = functools.partial(_open_local, member.target, attempt)
+                self._submit(self._handshakes, member, start)
             else:
-                self._submit(member, functools.partial(resolve, member.target, attempt))
-
-    def _may_open(self) -> bool:
-        """Whether another opening may begin.
-
-        Openings whose time runs must not pile up behind workers that hang servers hold; connecting
-        holds none of them.
-        """
-        return (
-            self._jobs_under_way < _JOBS_PER_WORKER * self._maximum_workers
-            and self._dials_under_way < MAXIMUM_DIALS
-        )
+                self._dial(member, None)
 
     def _dial(self, member: _Member, addresses: list[Address] | None) -> None:
         """Begin to connect; without addresses the host is one itself, and DNS is not asked."""
@@ -616,6 +628,7 @@ class Fleet:
         member.dial = None
         target, attempt, sock = member.target, member.attempt, dial.detach()
         self._submit(
+            self._handshakes,
             member,
             lambda: shake_hands(
                 target,
@@ -626,21 +639,17 @@ class Fleet:
             ),
         )
 
-    def _submit(self, member: _Member, work: Callable[[], ProbeChannel | list[Address]]) -> None:
+    def _submit(
+        self, pool: "_Pool", member: _Member, work: Callable[[], ProbeChannel | list[Address]]
+    ) -> None:
         """Have a worker do a part of an opening that may wait."""
         if member.attempt is None:
             return
-        job = functools.partial(
-            self._carry_out, member.target, member.generation, member.attempt, work
+        pool.submit(
+            functools.partial(
+                self._carry_out, pool, member.target, member.generation, member.attempt, work
+            )
         )
-        self._jobs_under_way += 1
-        self._workers = [worker for worker in self._workers if worker.is_alive()]
-        if len(self._workers) < min(self._jobs_under_way, self._maximum_workers):
-            name = f"fleet-worker-{len(self._workers)}"
-            worker = threading.Thread(target=self._work, name=name, daemon=True)
-            self._workers.append(worker)
-            worker.start()
-        self._jobs.put(job)
 
     def _attempt_overdue(self, server_id: int, generation: int, attempt: Attempt) -> None:
         """The limit of a whole opening has passed: fail it, whatever its worker waits for."""
@@ -652,10 +661,6 @@ class Fleet:
             f"it hung at the step {attempt.step}."
         )
         self._open_failed(member, CollectionError(msg, cause="timeout", step=attempt.step))
-
-    def _job_is_done(self) -> None:
-        """A worker has finished its part, well or not."""
-        self._jobs_under_way -= 1
 
     def _attempt_failed(
         self, server_id: int, generation: int, attempt: Attempt, error: CollectionError
@@ -809,18 +814,14 @@ class Fleet:
 
     def _open_again(self, member: _Member, delay: float) -> None:
         """Queue the next opening of a member."""
-        entry = (member.target.server_id, member.generation)
-        self._after(self._retry.spread(delay), functools.partial(self._waiting.append, entry))
+        wait = functools.partial(self._wait_for_opening, member)
+        self._after(self._retry.spread(delay), wait)
 
-    # The workers and the closer.
-
-    def _work(self) -> None:
-        """Carry out openings until told to end."""
-        while (job := self._jobs.get()) is not None:
-            job()
+    # Of the workers and the closer.
 
     def _carry_out(
         self,
+        pool: "_Pool",
         target: Target,
         generation: int,
         attempt: Attempt,
@@ -841,12 +842,52 @@ class Fleet:
             outcome = functools.partial(failed, error)
         finally:
             self._post(outcome)
-            self._post(self._job_is_done)
+            self._post(pool.note_done)
 
     def _close_channels(self) -> None:
         """Close channels, which may wait for a thread or a process to end."""
         while (channel := self._closings.get()) is not None:
             channel.close()
+
+
+class _Pool:
+    """Threads for the parts of openings that may wait; the loop's, and close() joins them."""
+
+    def __init__(self, name: str, size: int) -> None:
+        self.threads: list[threading.Thread] = []
+        self._name = name
+        self._size = size
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._under_way = 0
+
+    def is_far_behind(self) -> bool:
+        """Whether what was submitted will take several rounds."""
+        return self._under_way >= _JOBS_PER_WORKER * self._size
+
+    def submit(self, job: Callable[[], None]) -> None:
+        """Have a job done, by a new thread unless there are enough."""
+        self._under_way += 1
+        self.threads = [thread for thread in self.threads if thread.is_alive()]
+        if len(self.threads) < min(self._under_way, self._size):
+            name = f"{self._name}-{len(self.threads)}"
+            thread = threading.Thread(target=self._work, name=name, daemon=True)
+            self.threads.append(thread)
+            thread.start()
+        self._jobs.put(job)
+
+    def note_done(self) -> None:
+        """A job has ended, well or not."""
+        self._under_way -= 1
+
+    def stop(self) -> None:
+        """Let the threads end when they have done what was submitted."""
+        for _ in self.threads:
+            self._jobs.put(None)
+
+    def _work(self) -> None:
+        """Do jobs until told to end."""
+        while (job := self._jobs.get()) is not None:
+            job()
 
 
 class _OncePosted:

@@ -222,7 +222,7 @@ def test_a_channel_that_worked_is_opened_again_at_once(
 def test_a_name_server_that_hangs_ends_within_the_limit_of_an_opening(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, watch: Callable[..., Watch]
 ) -> None:
-    """getaddrinfo takes no limit: the server must fail in time, though its worker still waits."""
+    """getaddrinfo takes no limit: its servers must fail in time, and the others not wait."""
     released = threading.Event()
 
     def hang(target: Target, attempt: Attempt) -> list[Address]:
@@ -230,9 +230,11 @@ def test_a_name_server_that_hangs_ends_within_the_limit_of_an_opening(
         return []
 
     monkeypatch.setattr("resmon_resources.fleet.resolve", hang)
-    w = watch(KnownHosts(tmp_path / "none"), limits=replace(PATIENT, total=0.3), workers=2)
-    w.fleet.reconcile([replace(LOCAL, server_id=1, transport="ssh", host="some.name")])
-    w.wait_for(lambda: bool(w.of(1, OpenFailed)), seconds=10)
+    w = watch(KnownHosts(tmp_path / "none"), limits=replace(PATIENT, total=3), workers=1)
+    named = replace(LOCAL, transport="ssh", host="some.name")
+    w.fleet.reconcile([*(replace(named, server_id=i) for i in range(1, 10)), LOCAL])
+    w.wait_open(LOCAL.server_id)
+    w.wait_for(lambda: bool(w.of(1, OpenFailed)), seconds=15)
     failed = w.of(1, OpenFailed)[0]
     assert isinstance(failed, OpenFailed)
     assert failed.cause == "timeout"
