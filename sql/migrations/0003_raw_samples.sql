@@ -22,6 +22,8 @@ create table raw.server_resource_metrics (
     cpu_count smallint,
     primary key (server_id, collected_at)
 ) partition by range (collected_at);
+-- A tier reads an hour of all servers. PostgreSQL 18 skip-scans the primary key; 15 to 17 need this to not read the day.
+create index server_resource_metrics_time on raw.server_resource_metrics using brin (collected_at);
 comment on table raw.server_resource_metrics is 'One row per server and scheduled instant. Null means not measured, never zero. Kept 7 days by default.';
 comment on column raw.server_resource_metrics.collected_at is 'The scheduled instant of the server (collector''s clock), not the moment of arrival.';
 comment on column raw.server_resource_metrics.memory_used_bytes is 'MemTotal - MemAvailable, in bytes.';
