@@ -24,12 +24,14 @@ from dagster import (
 )
 from pydantic import Field
 
+from resmon_assets.frames import RAW_SAMPLES as RAW_COLUMNS
 from resmon_assets.naming import OWNER, RAW_SAMPLES
 from resmon_assets.partitions import hour_key, raw_hour_partitions
 from resmon_assets.raw.collector import HOUR, Collector, Ended, Figures
 from resmon_assets.raw.difference import status_of
 from resmon_assets.raw.schedule import shard_of
 from resmon_assets.raw.supervision import REQUEST_AHEAD
+from resmon_assets.reporting import table_metadata
 from resmon_resources.collector_registry import collectors_of
 from resmon_resources.collector_storage import CollectorStorage
 from resmon_resources.postgres import PostgresResource
@@ -60,6 +62,7 @@ class CollectConfig(Config):
     group_name="raw",
     owners=[OWNER],
     kinds={"ssh", "postgres"},
+    metadata=table_metadata(RAW_SAMPLES, RAW_COLUMNS),
     partitions_def=raw_hour_partitions,
     backfill_policy=BackfillPolicy.single_run(),
 )
@@ -203,12 +206,14 @@ def figures_metadata(figures: Figures, *, now: datetime, is_complete: bool) -> M
         "failures": MetadataValue.int(figures.failures.total()),
         "duplicates": MetadataValue.int(figures.duplicates),
         "lost_samples": MetadataValue.int(figures.lost),
-        "seconds": MetadataValue.float((now - figures.started_at).total_seconds()),
+        "seconds": MetadataValue.float(round((now - figures.started_at).total_seconds(), 1)),
         "complete": MetadataValue.bool(is_complete),
     }
     if lateness:
-        metadata["lateness_p50_ms"] = MetadataValue.float(lateness[len(lateness) // 2])
-        metadata["lateness_p95_ms"] = MetadataValue.float(lateness[len(lateness) * 95 // 100])
+        metadata["lateness_p50_ms"] = MetadataValue.float(round(lateness[len(lateness) // 2], 1))
+        metadata["lateness_p95_ms"] = MetadataValue.float(
+            round(lateness[len(lateness) * 95 // 100], 1)
+        )
     if figures.failures:
         metadata["failures_by_cause"] = MetadataValue.json(dict(figures.failures.most_common()))
     return metadata
