@@ -14,6 +14,7 @@ costs a worker until its limit, and never the loop.
 import functools
 import heapq
 import logging
+import math
 import queue
 import random
 import selectors
@@ -76,6 +77,10 @@ MISSES_UNTIL_LOST = 2
 
 _POSTPONED_SECONDS = 0.05
 """When to look again at a channel that could not write or read to its end."""
+
+_COARSE_FROM_SECONDS = 2.0
+"""Waits from this length on end together: two per tick, each with a wake-up of its own, were 0.15
+CPU-ms per wake-up, a third of the cost of a sample (1,500 connections)."""
 
 _SLOW_CAUSES: frozenset[Cause] = frozenset({"auth_failed", "host_key_changed", "host_key_unknown"})
 
@@ -489,9 +494,12 @@ class Fleet:
         return max(0.0, min(times) - time.monotonic()) if times else None
 
     def _after(self, seconds: float, action: Callable[[], None]) -> None:
-        """Do something later."""
+        """Do something later; not earlier, and long waits up to a quarter of a second later."""
+        due = time.monotonic() + seconds
+        if seconds >= _COARSE_FROM_SECONDS:
+            due = math.ceil(due * 4) / 4
         self._timer_count += 1
-        heapq.heappush(self._timers, _Timer(time.monotonic() + seconds, self._timer_count, action))
+        heapq.heappush(self._timers, _Timer(due, self._timer_count, action))
 
     def _do_due(self) -> None:
         """Do what is due."""

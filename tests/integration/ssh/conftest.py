@@ -17,7 +17,8 @@ def _nothing_left() -> Iterator[None]:
     threads = set(threading.enumerate())
     children = set(children_of(os.getpid()))
     yield
-    poll_until(lambda: not set(threading.enumerate()) - threads, what="threads left")
+    # Below the 15 s after which a forgotten timer of a handshake would end by itself.
+    poll_until(lambda: not set(threading.enumerate()) - threads, seconds=10, what="threads left")
     poll_until(
         lambda: (
             not [
