@@ -127,6 +127,11 @@ class DataServer:
         except DatabaseError as error:
             self._report(str(error))
 
+    def leave_running(self) -> None:
+        """Let the embedded server outlive this process; the next start adopts it."""
+        if self._embedded is not None:
+            self._embedded.leave_running()
+
     def stop(self) -> None:
         """Stop the embedded server, adopted or not; an external one is left alone."""
         if self._embedded is not None and self._embedded.is_running:
@@ -182,6 +187,7 @@ def start_command() -> None:
         server.bring_up_schema()
         server.register_this_machine()
         prepare_instance(settings, is_stopping=lambda: False)
+        server.leave_running()
 
 
 @db_command.command("stop")

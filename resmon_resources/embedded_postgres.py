@@ -330,6 +330,13 @@ class EmbeddedPostgres:
             if not self._await_answer(progress):
                 raise self._ended_early()
 
+    def leave_running(self) -> None:
+        """Let the server outlive this object; another one adopts or stops it by its pid file."""
+        if self._child is not None:
+            # Popen warns about a child that nobody waited for; this one is left on purpose.
+            self._child.returncode = 0
+            self._child = None
+
     def stop(self, *, limit_seconds: float = FAST_STOP_SECONDS) -> None:
         """Stop the server, if it runs: SIGINT (fast), after `limit_seconds` SIGQUIT.
 
