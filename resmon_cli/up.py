@@ -129,7 +129,9 @@ class FileLog:
 
     def __init__(self, path: Path) -> None:
         self._handler = RotatingFileHandler(path, maxBytes=_LOG_BYTES, backupCount=1)
-        self._handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        formatter = logging.Formatter("%(asctime)sZ %(levelname)s %(message)s", "%Y-%m-%d %H:%M:%S")
+        formatter.converter = time.gmtime
+        self._handler.setFormatter(formatter)
 
     def __enter__(self) -> None:
         """Begin."""
@@ -395,7 +397,7 @@ class Platform:
     def _request_stop(self) -> None:
         """Ask the collectors to end by their own flag; it also reaches those without a parent."""
         url = data_url(self._settings)
-        with suppress(psycopg.Error), psycopg.connect(url, connect_timeout=3) as connection:
+        with suppress(psycopg.Error), psycopg.connect(url, connect_timeout=2) as connection:
             request_stop_of_all(connection, now=datetime.now(UTC))
 
 
