@@ -179,6 +179,10 @@ class KnownHosts:
         self._stamp: tuple[int, int, int] | None = None
         self._index: KnownHostsIndex | None = None
 
+    def stamp(self) -> tuple[int, int, int] | None:
+        """What tells the present content of the file from an earlier one; None without a file."""
+        return _stamp_of(self.path)
+
     def key_types(self, host: str, port: int) -> tuple[str, ...]:
         """Key types known for a host, so that the handshake asks for one of them first."""
         known = self._keys(host, port) or self._bare_keys(host)

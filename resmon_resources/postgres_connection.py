@@ -130,6 +130,10 @@ def _unreachable(url: str, error: psycopg.OperationalError) -> DatabaseUnreachab
     if password:
         text = text.replace(str(password), "***")
     host = str(given.get("host") or given.get("hostaddr") or "the local socket")
+    port = given.get("port") or 5432
+    if host.startswith("/") and not (Path(host) / f".s.PGSQL.{port}").exists():
+        msg = f"PostgreSQL is not running: there is no socket in {host}. Start it with: resmon up"
+        return DatabaseUnreachable(msg)
     advice = (
         "Is it running? Start Resmon with: resmon up"
         if host.startswith("/")
