@@ -186,6 +186,10 @@ def make_private_folder(folder: Path) -> None:
         raise StateUnusable(msg)
 
 
+QUIET = "ignore:Parameter `backfill_policy`"
+"""Dagster calls its own parameter beta, once per asset, in every process that loads them."""
+
+
 def service_variables(settings: Settings) -> dict[str, str]:
     """What Dagster's programs and our assets need; absolute, so that it holds in any folder."""
     variables = {
@@ -194,6 +198,7 @@ def service_variables(settings: Settings) -> dict[str, str]:
         "RESMON_SQL_PATH": str(settings.sql_path),
         "RESMON_DAGSTER_URL": dagster_url(settings),
         "RESMON_LOG_DIR": str(compute_log_folder(settings)),
+        "PYTHONWARNINGS": os.environ.get("PYTHONWARNINGS") or QUIET,
     }
     if settings.postgres_dsn is not None:
         variables["RESMON_POSTGRES_DSN"] = settings.postgres_dsn

@@ -145,6 +145,24 @@ def test_variables_of_an_external_database(tmp_path: Path) -> None:
     assert "fleet_dagster" in variables["RESMON_DAGSTER_URL"]
 
 
+def test_a_beta_notice_of_dagster_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Would let back: five warnings about our own assets before the answer of each command."""
+    monkeypatch.delenv("PYTHONWARNINGS", raising=False)
+    quiet = environment.service_variables(settings_of(Path("/nowhere")))["PYTHONWARNINGS"]
+    code = "import warnings; warnings.warn('Parameter `backfill_policy` is beta'); print('ok')"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONWARNINGS": quiet},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (done.stdout, done.stderr) == ("ok\n", "")
+    monkeypatch.setenv("PYTHONWARNINGS", "error")
+    mine = environment.service_variables(settings_of(Path("/nowhere")))["PYTHONWARNINGS"]
+    assert mine == "error", "the person's own choice stands"
+
+
 def test_secrets_are_not_shown(tmp_path: Path) -> None:
     """Would let back: a password in the scroll-back of a terminal, or in a CI log."""
     variables = environment.shell_variables(
