@@ -54,6 +54,9 @@ PORT = 5432
 SOCKET_DIRECTORY_MAX_BYTES = 90
 """A socket path holds at most 107 bytes on Linux and 103 on macOS, `/.s.PGSQL.5432` included."""
 
+SHARED_TEMPORARY = Path("/tmp")  # noqa: S108 - only for a folder of mode 0700, verified
+"""Not TMPDIR: the place must be the same for every process of a user."""
+
 ROOT_STATE = Path("/var/lib/resmon")
 """Where the data lies when root starts Resmon: PostgreSQL refuses to run as root, and its user may
 not reach RESMON_HOME.
@@ -133,11 +136,14 @@ def data_directory(settings: Settings) -> Path:
 
 
 def socket_directory(settings: Settings) -> Path:
-    """Private folder of the server's socket: short, and the same in every process.
+    """Private folder of the server's socket: short, and the same in every process and session.
+
+    A long RESMON_HOME falls back to a folder of our own below /tmp, mode 0700. The session's
+    runtime folder would be no place for it: it is another one for each way to log in, and goes
+    with the last log-out while the server runs on.
 
     Raises:
-        StateUnusable: RESMON_HOME is too long and there is no private folder of the session to fall
-            back to.
+        StateUnusable: the fallback exists and is not a folder that only this user may enter.
     """
     if _is_root():
         run = Path("/run") if Path("/run").is_dir() else Path("/var/run")
@@ -145,17 +151,15 @@ def socket_directory(settings: Settings) -> Path:
     preferred = settings.home / "run"
     if len(os.fsencode(preferred)) <= SOCKET_DIRECTORY_MAX_BYTES:
         return preferred
-    for base in (os.environ.get("XDG_RUNTIME_DIR"), f"/run/user/{os.getuid()}"):
-        if base and _is_private(Path(base)):
-            candidate = Path(base) / f"resmon-{settings.home_digest}"
-            if len(os.fsencode(candidate)) <= SOCKET_DIRECTORY_MAX_BYTES:
-                return candidate
-    msg = (
-        f"The folder for PostgreSQL's socket, {preferred}, is longer than "
-        f"{SOCKET_DIRECTORY_MAX_BYTES} bytes, and this session has no private XDG_RUNTIME_DIR to "
-        "use instead. Set RESMON_HOME to a shorter path."
-    )
-    raise StateUnusable(msg)
+    fallback = SHARED_TEMPORARY / f"resmon-{os.getuid()}-{settings.home_digest}"
+    if _is_somebody_elses(fallback):
+        msg = (
+            f"{fallback} is needed for PostgreSQL's socket, because {preferred} is longer than "
+            f"{SOCKET_DIRECTORY_MAX_BYTES} bytes, but it is not a folder that only this user may "
+            "enter. Remove it, or set RESMON_HOME to a shorter path."
+        )
+        raise StateUnusable(msg)
+    return fallback
 
 
 def data_url(settings: Settings) -> str:
@@ -770,13 +774,14 @@ def _overwrite(file: Path, content: bytes) -> None:
         stream.write(content)
 
 
-def _is_private(folder: Path) -> bool:
-    """Whether a folder is ours and nobody else may write in it."""
+def _is_somebody_elses(folder: Path) -> bool:
+    """Whether something is there that is not a folder of ours which nobody else may enter."""
     try:
-        found = folder.stat()
-    except OSError:
+        found = folder.lstat()
+    except FileNotFoundError:
         return False
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
+    is_ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid()
+    return not is_ours or bool(stat.S_IMODE(found.st_mode) & 0o077)
 
 
 def _run(command: Sequence[str], user: OsUser | None) -> subprocess.CompletedProcess[str]:

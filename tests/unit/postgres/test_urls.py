@@ -1,5 +1,6 @@
 """Where the databases are: computed from the settings alone, the same in every process."""
 
+import os
 from pathlib import Path
 
 import psycopg
@@ -101,34 +102,40 @@ def test_roots_state_lies_outside_and_apart_for_each_home(monkeypatch):
         assert one.home_digest in folder_of(one).name
 
 
-def test_a_long_home_uses_the_sessions_private_folder_or_none(ordinary_user, monkeypatch, tmp_path):
-    """Lets back: a trust socket in a world-writable folder because the path was too long."""
+def test_a_long_home_uses_a_private_folder_below_tmp(ordinary_user, monkeypatch, tmp_path):
+    """Lets back: no start from a deep folder, or a socket whose place depends on the session."""
     long = load_settings({"RESMON_HOME": "/" + "x" * 100})
-    private = tmp_path / "p"
-    private.mkdir(mode=0o700)
-    monkeypatch.setattr(embedded_postgres, "SOCKET_DIRECTORY_MAX_BYTES", len(str(private)) + 16)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(private))
-    assert socket_directory(long) == private / f"resmon-{long.home_digest}"
-    owner = private.stat().st_uid
-    monkeypatch.setattr(embedded_postgres.os, "getuid", lambda: owner + 1)
-    with pytest.raises(StateUnusable, match="shorter path"):
+    monkeypatch.setattr(embedded_postgres, "SHARED_TEMPORARY", tmp_path)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", "/nowhere")
+    folder = socket_directory(long)
+    assert folder == tmp_path / f"resmon-{os.getuid()}-{long.home_digest}"
+    folder.mkdir(mode=0o700)
+    assert socket_directory(long) == folder
+
+
+@pytest.mark.parametrize("kind", ["open", "link", "file", "stranger"])
+def test_a_folder_that_others_may_enter_is_refused(ordinary_user, monkeypatch, tmp_path, kind):
+    """Lets back: a trust socket in a folder that somebody else has put there."""
+    long = load_settings({"RESMON_HOME": "/" + "x" * 100})
+    monkeypatch.setattr(embedded_postgres, "SHARED_TEMPORARY", tmp_path)
+    folder = socket_directory(long)
+    if kind == "link":
+        folder.symlink_to(tmp_path)
+    elif kind == "file":
+        folder.touch(mode=0o600)
+    else:
+        folder.mkdir(mode=0o700)
+    if kind == "open":
+        folder.chmod(0o755)
+    if kind == "stranger":
+        owner = os.getuid()
+        monkeypatch.setattr(embedded_postgres.os, "getuid", lambda: owner + 1)
+        folder.rename(socket_directory(long))
+    with pytest.raises(StateUnusable, match="only this user may enter"):
         socket_directory(long)
-    monkeypatch.undo()
-
-
-def test_a_shared_runtime_folder_is_not_used(ordinary_user, monkeypatch, tmp_path):
-    """Lets back: trusting XDG_RUNTIME_DIR that somebody pointed at the temporary folder."""
-    shared = tmp_path / "shared"
-    shared.mkdir()
-    shared.chmod(0o777)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(shared))
-    monkeypatch.setattr(embedded_postgres, "SOCKET_DIRECTORY_MAX_BYTES", 10)
-    with pytest.raises(StateUnusable, match="shorter path"):
-        socket_directory(load_settings({"RESMON_HOME": "/a/home/of/some/length"}))
 
 
 def test_the_length_limit_counts_bytes(ordinary_user, monkeypatch):
     """Lets back: a path of 60 letters and 120 bytes."""
-    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
-    with pytest.raises(StateUnusable):
-        socket_directory(load_settings({"RESMON_HOME": "/" + "ü" * 60}))
+    home = "/" + "ü" * 60
+    assert socket_directory(load_settings({"RESMON_HOME": home})) != Path(home) / "run"
