@@ -9,6 +9,7 @@ from dagster import DagsterInstance, materialize
 
 from resmon_assets.naming import RAW_SAMPLES
 from resmon_assets.partitions import hour_key
+from resmon_assets.raw import assets
 from resmon_assets.raw.assets import raw_server_resource_metrics
 from resmon_assets.raw.difference import status_of
 from resmon_resources import collector_registry as registry
@@ -18,17 +19,11 @@ from resmon_resources.ssh_resource import SshResource
 
 pytestmark = pytest.mark.integration
 
-LAST_MINUTES = 4
-"""A test that begins this shortly before the turn of the hour would see its hour end."""
-
 
 @pytest.fixture
 def hour():
-    """The running hour, with some minutes left of it."""
-    now = datetime.now(UTC)
-    if now.minute >= 60 - LAST_MINUTES:
-        return now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
-    return now.replace(minute=0, second=0, microsecond=0)
+    """The running hour; a collector goes on for three minutes past it without a successor."""
+    return datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 
 
 @pytest.fixture
@@ -91,8 +86,6 @@ def count_samples(postgres):
 
 def test_the_running_hour_is_collected_until_stopped(postgres, server, hour, run_asset, instance):
     """Would let back: a collector that stores nothing, cannot be stopped, or hides its figures."""
-    if hour > datetime.now(UTC):
-        pytest.skip("the hour is about to turn; run the test again in a few minutes")
     results = []
     thread = threading.Thread(target=lambda: results.append(run_asset(hour_key(hour))))
     thread.start()
@@ -116,7 +109,7 @@ def test_the_running_hour_is_collected_until_stopped(postgres, server, hour, run
     values = {name: value.value for name, value in last.metadata.items()}
     assert values["samples"] == count_samples(postgres)
     assert values["success_rate"] == 1.0
-    assert values["complete"] is False
+    assert values["complete"] is (datetime.now(UTC) >= hour + timedelta(hours=1))
     assert values["ended_because"] == "stop requested"
     assert last.partition == hour_key(hour)
     assert instance.get_latest_materialization_event(RAW_SAMPLES) is not None
@@ -165,15 +158,13 @@ def test_a_past_hour_without_rows_is_a_failure_that_says_so(postgres, run_asset)
     assert "No sample is stored" in failure_text(result)
 
 
-def test_the_coming_hour_is_refused_long_before_it_begins(postgres, run_asset):
+def test_the_coming_hour_is_refused_long_before_it_begins(run_asset, monkeypatch):
     """Would let back: a run by hand that sits and waits for most of an hour."""
-    now = datetime.now(UTC)
-    coming = now.replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
-    if coming - now < timedelta(minutes=LAST_MINUTES):
-        pytest.skip("the hour is about to turn; run the test again in a few minutes")
+    monkeypatch.setattr(assets, "EARLIEST_START", timedelta(0))
+    coming = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
     result = run_asset(hour_key(coming))
     assert not result.success
-    assert "can be collected from 4 minutes before" in failure_text(result)
+    assert "can be collected from 0 minutes before" in failure_text(result)
 
 
 def test_a_range_into_the_running_hour_is_refused(postgres, run_asset):

@@ -28,6 +28,7 @@ from resmon_assets.automation import (
 from resmon_assets.definitions import build_defs
 from resmon_assets.naming import RAW_SAMPLES
 from resmon_assets.partitions import hour_key
+from resmon_assets.raw import supervision
 from resmon_assets.raw.difference import status_of
 from resmon_resources import collector_registry as registry
 from resmon_resources.inventory import add_organization, add_server
@@ -126,15 +127,31 @@ def test_a_hung_collector_is_stopped_then_fenced(postgres, instance):
         assert not row.is_locked, "the session of the hung collector was ended"
 
 
-def test_a_ghost_run_is_reported_as_failed(postgres, instance):
-    """Would let back: STARTED for ever after the machine that ran the collector died."""
+def requested_hours(result):
+    """Partitions that a tick of the sensor requested; the coming one too before the turn."""
+    if isinstance(result, SkipReason):
+        return set()
+    return {request.partition_key for request in result.run_requests}
+
+
+def test_a_run_that_has_just_started_is_waited_for(postgres, instance):
+    """Would let back: a second collector requested while the first one is about to take its lock."""
     hour = this_hour()
     run = make_run(instance, hour)
-    record = instance.get_run_record_by_id(run.run_id)
-    assert record is not None
     (fact,) = runs_of_collectors(instance)
     assert (fact.run_id, fact.shard, fact.hour, fact.phase) == (run.run_id, 0, hour, "started")
-    assert isinstance(tick(postgres, instance), SkipReason), "it may still take its lock"
+    assert hour_key(hour) not in requested_hours(tick(postgres, instance))
+
+
+def test_a_ghost_run_is_reported_as_failed_and_replaced(postgres, instance, monkeypatch):
+    """Would let back: STARTED for ever after the machine that ran the collector died."""
+    monkeypatch.setattr(supervision, "LOCK_GRACE", timedelta(seconds=-60))
+    hour = this_hour()
+    run = make_run(instance, hour)
+    assert hour_key(hour) in requested_hours(tick(postgres, instance))
+    ghost = instance.get_run_by_id(run.run_id)
+    assert ghost is not None
+    assert ghost.status == DagsterRunStatus.FAILURE
 
 
 def test_runs_of_other_assets_are_not_collectors(instance):
