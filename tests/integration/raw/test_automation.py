@@ -135,7 +135,7 @@ def requested_hours(result):
 
 
 def test_a_run_that_has_just_started_is_waited_for(postgres, instance):
-    """Would let back: a second collector requested while the first one is about to take its lock."""
+    """Would let back: a second collector requested while the first is about to take its lock."""
     hour = this_hour()
     run = make_run(instance, hour)
     (fact,) = runs_of_collectors(instance)
