@@ -65,6 +65,8 @@ def main() -> None:
             reference = reference_seconds(postgres) if name == "1hour" else None
             for figure, value in figures.items():
                 emit(figure, value, params, reference if figure == TOTAL else None)
+        for table, size in bytes_per_row(postgres).items():
+            emit("bytes_per_row", size, {"servers": options.servers, "table": table})
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     emit("peak_memory_bytes", peak, {"servers": options.servers, "hours": options.hours})
 
@@ -106,6 +108,23 @@ def measure(postgres: PostgresResource, tier: Any) -> dict[str, float]:
     figures["rows"] = computed.rows.height
     say(f"{tier.table}: {figures}")
     return figures
+
+
+def bytes_per_row(postgres: PostgresResource) -> dict[str, float]:
+    """Bytes on disk of a row of raw and of each tier, indexes included, after a vacuum."""
+    names = ["raw.server_resource_metrics", *(asset.tier.table for asset in TIERS)]
+    sizes: dict[str, float] = {}
+    with postgres.connect(autocommit=True) as connection:
+        for name in names:
+            connection.execute(f"vacuum analyze {name}".encode())
+            row = connection.execute(
+                "select sum(pg_total_relation_size(relid)) from pg_partition_tree(%s)", (name,)
+            ).fetchone()
+            count = connection.execute(f"select count(*) from {name}".encode()).fetchone()  # noqa: S608 - names of ours
+            if row is not None and count is not None and count[0]:
+                sizes[name] = float(row[0]) / count[0]
+    say(f"bytes per row: {sizes}")
+    return sizes
 
 
 def reference_seconds(postgres: PostgresResource) -> float:
@@ -234,7 +253,8 @@ def timed(work: Callable[[], Any]) -> tuple[float, Any]:
 
 def emit(figure: str, value: float, params: dict[str, Any], reference: float | None = None) -> None:
     """One figure as a JSON line."""
-    unit = {"rows": "rows", "peak_memory_bytes": "bytes"}.get(figure, "s")
+    units = {"rows": "rows", "peak_memory_bytes": "bytes", "bytes_per_row": "bytes"}
+    unit = units.get(figure, "s")
     line = {
         "benchmark": "tiers",
         "figure": figure,
