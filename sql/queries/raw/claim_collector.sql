@@ -1,4 +1,5 @@
--- Writes the row of a collector that has just taken its lock; replaces that of a dead one.
+-- Writes the row of a collector that has just taken its lock; replaces that of a dead one. The same run that lost its
+-- connection and comes back keeps what it said of itself.
 -- Plan: one primary key probe.
 insert into ops.collector as stored (
     shard, hour, run_id, host, pid, backend_pid, started_at, heartbeat_at, lease_renewed_at
@@ -11,11 +12,11 @@ on conflict (shard, hour) do update set
     host = excluded.host,
     pid = excluded.pid,
     backend_pid = excluded.backend_pid,
-    started_at = excluded.started_at,
+    started_at = case when stored.run_id = excluded.run_id then stored.started_at else excluded.started_at end,
     heartbeat_at = excluded.heartbeat_at,
     lease_renewed_at = excluded.lease_renewed_at,
-    fleet_open_at = null,
-    is_stop_requested = false,
-    stop_requested_at = null,
+    fleet_open_at = case when stored.run_id = excluded.run_id then stored.fleet_open_at end,
+    is_stop_requested = stored.run_id = excluded.run_id and stored.is_stop_requested,
+    stop_requested_at = case when stored.run_id = excluded.run_id then stored.stop_requested_at end,
     ended_at = null,
     end_reason = null

@@ -127,6 +127,7 @@ def test_storage_comes_back_after_a_lost_connection(postgres):
     """Would let back: a collector that loses its hour because the database was restarted."""
     storage = storage_of(postgres)
     assert storage.open(NOW) is None
+    assert storage.mark_fleet_open(NOW)
     with postgres.connect(autocommit=True) as connection:
         registry.fence(connection, shard=0, hour=HOUR)
         assert storage.beat(NOW) is None
@@ -134,6 +135,7 @@ def test_storage_comes_back_after_a_lost_connection(postgres):
         assert storage.beat(NOW) is not None
         assert storage.servers(NOW) == []
         assert only_row(connection).is_locked
+        assert only_row(connection).fleet_open_at == NOW, "the one before may still hand over"
         storage.mark_ended(NOW, "hour over")
         assert only_row(connection).end_reason == "hour over"
     storage.close()
