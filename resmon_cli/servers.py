@@ -39,6 +39,11 @@ def server_command() -> None:
     metavar="PATH",
     help="Private key on this machine; default: the agent and the usual files in ~/.ssh.",
 )
+@click.option(
+    "--proxy-jump",
+    metavar="[USER@]HOST[:PORT][,...]",
+    help="Jump hosts to pass, in order; default: a direct connection.",
+)
 @click.option("--transport", type=click.Choice(["ssh", "local"]), default="ssh", show_default=True)
 @click.option("--organization", default=inventory.DEFAULT_ORGANIZATION, show_default=True)
 @click.option("--tag", "tags", multiple=True, help="May be given several times.")
@@ -57,6 +62,7 @@ def add(
     port: int,
     user_name: str | None,
     identity_file: str | None,
+    proxy_jump: str | None,
     transport: Transport,
     organization: str,
     tags: tuple[str, ...],
@@ -73,6 +79,7 @@ def add(
             port=port,
             user_name=user_name,
             identity_file=key,
+            proxy_jump=proxy_jump,
             transport=transport,
             organization=organization,
             tags=tags,
@@ -151,6 +158,11 @@ def show(name: str, *, output_format: str) -> None:
 @click.option("--port", type=int)
 @click.option("--user", "user_name", help="SSH user.")
 @click.option("--identity-file", metavar="PATH", help="Private key on this machine.")
+@click.option(
+    "--proxy-jump",
+    metavar="[USER@]HOST[:PORT][,...]",
+    help="Jump hosts to pass, in order; none: a direct connection.",
+)
 @click.option("--organization", help="Move the server there; its history stays where it was.")
 @click.option("--tag", "tags", multiple=True, help="Replaces all tags; may be given several times.")
 @click.option("--interval", "interval_seconds", type=int, help="Seconds between two samples.")
@@ -161,6 +173,7 @@ def edit(
     port: int | None,
     user_name: str | None,
     identity_file: str | None,
+    proxy_jump: str | None,
     organization: str | None,
     tags: tuple[str, ...],
     interval_seconds: int | None,
@@ -175,6 +188,7 @@ def edit(
             port=port,
             user_name=user_name,
             identity_file=key,
+            proxy_jump=proxy_jump,
             organization=organization,
             tags=tags or None,
             interval_seconds=interval_seconds,
@@ -312,6 +326,7 @@ def _settings_of(server: Server) -> list[tuple[str, str]]:
         ("Server", server.name),
         ("Organization", server.organization_name),
         ("Address", address_of(server)),
+        ("Jump hosts", server.proxy_jump or "none"),
         ("Identity file", server.identity_file or "agent and ~/.ssh"),
         ("Tags", " ".join(server.tags) or render.NOTHING),
         ("State", f"{server.state} since {render.time_text(server.changed_at)} UTC"),
@@ -361,6 +376,7 @@ def _json_of(server: Server) -> dict[str, object]:
         "port": server.port,
         "user_name": server.user_name,
         "identity_file": server.identity_file,
+        "proxy_jump": server.proxy_jump,
         "tags": list(server.tags),
         "state": server.state,
         "interval_seconds": server.interval_seconds,

@@ -52,6 +52,7 @@ class Target:
         port: port of sshd.
         user_name: login name; None means the one that Resmon runs as.
         identity_file: private key file; None means the agent's keys and those in ~/.ssh.
+        proxy_jump: jump hosts in order, `[user@]host[:port][,...]`; None means none.
     """
 
     server_id: int
@@ -61,6 +62,7 @@ class Target:
     port: int = 22
     user_name: str | None = None
     identity_file: str | None = None
+    proxy_jump: str | None = None
 
     @property
     def title(self) -> str:
@@ -118,11 +120,18 @@ class Step:
 
 
 class Attempt:
-    """One opening under way: what it is doing, until when, and how to cut it short from outside."""
+    """One opening under way: what it is doing, until when, and how to cut it short from outside.
+
+    Attributes:
+        limits: how long each step may take.
+        step: what is being done.
+        jump_host: place of the jump host it is being done with; empty for the server itself.
+    """
 
     def __init__(self, limits: Limits, on_step: Callable[[Step], None] | None = None) -> None:
         self.limits = limits
         self.step: StepName = "resolve"
+        self.jump_host = ""
         self.started = time.monotonic()
         self._on_step = on_step
         self._lock = threading.Lock()
@@ -137,7 +146,9 @@ class Attempt:
     def end(self, began: float, detail: str = "") -> None:
         """Report the current step as done."""
         if self._on_step is not None:
-            self._on_step(Step(self.step, time.monotonic() - began, detail))
+            parts = [f"jump host {self.jump_host}" if self.jump_host else "", detail]
+            text = ": ".join(part for part in parts if part)
+            self._on_step(Step(self.step, time.monotonic() - began, text))
 
     def seconds_left(self, limit: float) -> float:
         """Seconds for a step of this limit within that of the whole attempt; at least 1 ms."""

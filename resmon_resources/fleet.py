@@ -42,6 +42,7 @@ from resmon_resources.ssh import (
     Address,
     Dial,
     IdentityFiles,
+    first_stop,
     is_numeric,
     open_ssh,
     resolve,
@@ -291,6 +292,14 @@ def _open_local(target: Target, attempt: Attempt) -> LocalChannel:
     attempt.hold(channel.abort)
     attempt.end(began)
     return channel
+
+
+def _is_known_by_name(target: Target) -> bool:
+    """Whether DNS is asked first; a jump host is looked up here, what is behind it is not."""
+    try:
+        return not is_numeric(first_stop(target).host)
+    except CollectionError:
+        return False  # the opening will say what is wrong
 
 
 class Fleet:
@@ -553,7 +562,7 @@ class Fleet:
 
     def _wait_for_opening(self, member: _Member) -> None:
         """Put a member at the end of those to be opened."""
-        is_name = member.target.transport == "ssh" and not is_numeric(member.target.host)
+        is_name = member.target.transport == "ssh" and _is_known_by_name(member.target)
         waiting = self._waiting_names if is_name else self._waiting
         waiting.append((member.target.server_id, member.generation))
 
@@ -586,7 +595,8 @@ class Fleet:
             overdue = functools.partial(self._attempt_overdue, server_id, generation, attempt)
             self._after(self._limits.total, overdue)
             if waiting is self._waiting_names:
-                lookup = functools.partial(resolve, member.target, attempt)
+                stop = first_stop(member.target, attempt)
+                lookup = functools.partial(resolve, stop, attempt)
                 self._submit(self._lookups, member, lookup)
             elif member.target.transport == "local":
                 start = functools.partial(_open_local, member.target, attempt)
@@ -599,9 +609,10 @@ class Fleet:
         if member.attempt is None:
             return
         try:
+            stop = first_stop(member.target, member.attempt)
             if addresses is None:
-                addresses = resolve(member.target, member.attempt)
-            member.dial = Dial(member.target, addresses, member.attempt)
+                addresses = resolve(stop, member.attempt)
+            member.dial = Dial(stop, addresses, member.attempt)
         except CollectionError as error:
             self._open_failed(member, error)
             return
@@ -671,9 +682,10 @@ class Fleet:
         member = self._current(server_id, generation)
         if member is None or member.attempt is not attempt:
             return
+        where = f" of its jump host {attempt.jump_host}" if attempt.jump_host else ""
         msg = (
             f"{member.target.title} could not be opened in {self._limits.total:g} s; "
-            f"it hung at the step {attempt.step}."
+            f"it hung at the step {attempt.step}{where}."
         )
         self._open_failed(member, CollectionError(msg, cause="timeout", step=attempt.step))
 

@@ -23,6 +23,7 @@ from resmon_resources.errors import (
     ServerUnknown,
 )
 from resmon_resources.postgres_connection import load_query
+from resmon_resources.proxy_jump import format_proxy_jump, parse_proxy_jump
 
 Transport = Literal["ssh", "local"]
 ServerState = Literal["active", "paused", "offline", "deleted"]
@@ -89,6 +90,7 @@ class Server:
         state: `active` is collected, `paused` and `offline` not; of `deleted` only history stays.
         interval_seconds: seconds between two scheduled instants.
         changed_at: last change, aware UTC.
+        proxy_jump: jump hosts in order, `[user@]host[:port][,...]`; None means none.
     """
 
     server_id: int
@@ -104,6 +106,7 @@ class Server:
     state: ServerState
     interval_seconds: int
     changed_at: datetime
+    proxy_jump: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tags", tuple(self.tags))
@@ -232,6 +235,7 @@ def add_server(
     port: int = DEFAULT_PORT,
     user_name: str | None = None,
     identity_file: str | None = None,
+    proxy_jump: str | None = None,
     tags: Iterable[str] = (),
     interval_seconds: int = DEFAULT_INTERVAL_SECONDS,
 ) -> Server:
@@ -262,6 +266,7 @@ def add_server(
                 "port": port,
                 "user_name": user_name,
                 "identity_file": identity_file,
+                "proxy_jump": _checked_proxy_jump(proxy_jump),
                 "tags": list(kept_tags or ()),
                 "interval_seconds": interval_seconds,
                 "now": now,
@@ -308,10 +313,11 @@ def find_servers(
         if organization is not None:
             find_organization(connection, organization)
         if names:
-            known = {server.name for server in list_servers(connection)}
-            missing = [name for name in names if name not in known]
+            found = _select_servers(connection, names=names, states=_PRESENT)
+            missing = set(names) - {server.name for server in found}
             if missing:
-                raise ServerUnknown(_unknown_servers(missing, known))
+                known = [server.name for server in list_servers(connection)]
+                raise ServerUnknown(_unknown_servers(sorted(missing, key=names.index), known))
         return _select_servers(
             connection,
             names=names,
@@ -362,10 +368,13 @@ def update_server(
     port: int | None = None,
     user_name: str | None = None,
     identity_file: str | None = None,
+    proxy_jump: str | None = None,
     tags: Iterable[str] | None = None,
     interval_seconds: int | None = None,
 ) -> Server:
     """Change what is given of a server; None leaves a value as it is.
+
+    The proxy_jump `none` means that the server is reached directly from now on.
 
     Raises:
         InventoryInvalid: a value that cannot be; says what is allowed.
@@ -387,6 +396,7 @@ def update_server(
             port=port,
             user_name=user_name,
             identity_file=identity_file,
+            proxy_jump=_checked_proxy_jump(proxy_jump),
             tags=None if kept_tags is None else list(kept_tags),
             interval_seconds=interval_seconds,
         )
@@ -485,6 +495,22 @@ def _check_settings(
     return kept
 
 
+def _checked_proxy_jump(text: str | None) -> str | None:
+    """The jump hosts in their usual form; refuses what cannot be."""
+    if text is None:
+        return None
+    try:
+        hops = parse_proxy_jump(text)
+    except ValueError as error:
+        msg = f"The jump hosts cannot be used: {error}. Example: jump@bastion.example.org:2222"
+        raise InventoryInvalid(msg) from error
+    for hop in hops:
+        _check_settings(
+            host=hop.host, port=hop.port, user_name=hop.user_name, tags=None, interval_seconds=None
+        )
+    return format_proxy_jump(hops)
+
+
 def _check_host(host: str) -> None:
     """Refuse what cannot be a host, and say where its parts belong."""
     if _HOST.fullmatch(host) and not _HOST_WITH_PORT.fullmatch(host):
@@ -532,7 +558,7 @@ def _update(
     unchanged = dict.fromkeys(
         (
             *("state", "organization_id", "host", "port"),
-            *("user_name", "identity_file", "tags", "interval_seconds"),
+            *("user_name", "identity_file", "proxy_jump", "tags", "interval_seconds"),
         )
     )
     connection.execute(

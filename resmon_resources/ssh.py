@@ -1,8 +1,13 @@
 """SSH: from a target to a probe channel, step by step, over paramiko.
 
 Belongs here: resolving, connecting, reading the banner, key exchange, the check of the host key,
-authentication by keys, starting the probe, and the channel itself. paramiko is used nowhere else;
-its exceptions end here. Knows nothing of retries, schedules or fleets.
+authentication by keys, the way through jump hosts, starting the probe, and the channel itself.
+paramiko is used nowhere else; its exceptions end here. Knows nothing of retries, schedules or
+fleets.
+
+Every server has connections of its own to its jump hosts: a shared one would end the channels of
+all servers behind it when one of them floods it, and paramiko keeps something for ever of each
+channel that a transport has had. The cost is a login at the jump host, and a thread, per server.
 
 Traps of paramiko 5.1 that this module lives around (measured before the design was fixed):
 
@@ -28,7 +33,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
@@ -39,6 +44,7 @@ from resmon_resources.channels import Attempt, Limits, ProbeChannel, Target, new
 from resmon_resources.errors import Cause, CollectionError
 from resmon_resources.known_hosts import KnownHosts, fingerprint
 from resmon_resources.probe.program import probe_command
+from resmon_resources.proxy_jump import SSH_PORT, parse_proxy_jump
 
 IDLE_POLL_SECONDS = 15.0
 """Socket timeout of an open connection. At 15 s 10,000 idle ones took 2.5 % of a core (EPYC)."""
@@ -56,7 +62,9 @@ DEFAULT_IDENTITIES = ("id_ed25519", "id_ecdsa", "id_rsa")
 """Private keys looked for in ~/.ssh, in this order."""
 
 _BANNER_BYTES = 8 * 1024
+_SHORT_WRITE_BYTES = 4 * 1024
 _READ_BYTES = 64 * 1024
+_FORBIDDEN = 1  # SSH_OPEN_ADMINISTRATIVELY_PROHIBITED, RFC 4254 section 5.1
 _QUOTED_STDERR_BYTES = 500
 
 # paramiko logs a traceback for each host that fails; we report the failure as a CollectionError.
@@ -121,7 +129,8 @@ def open_ssh(
     Raises:
         CollectionError: a step failed; names the step and what to do. Nothing is left open.
     """
-    dial = Dial(target, resolve(target, attempt), attempt)
+    stop = first_stop(target, attempt)
+    dial = Dial(stop, resolve(stop, attempt), attempt)
     with contextlib.closing(dial):
         while not dial.is_greeted:
             poll = select.poll()
@@ -146,22 +155,292 @@ def shake_hands(
 ) -> "SshChannel":
     """From a greeted socket to a started probe: key exchange, host key, login, shell. Waits.
 
+    The socket is that of the first jump host when there are any; the same checks, keys and limits
+    hold for each of them, and through the last one the server itself is reached.
+
     Raises:
         CollectionError: a step failed; names the step and what to do. The socket is closed then.
     """
     quiet_paramiko()
-    attempt.hold(lambda: _shut_down(sock))
-    transport = paramiko.Transport(sock)
+    route = Route(sock)
+    attempt.hold(route.shut_down)
     channel = None
     try:
-        _exchange_keys(target, transport, known_hosts, attempt)
-        _check_host_key(target, transport, known_hosts, attempt)
-        _authenticate(target, transport, identities, attempt)
-        channel = _start_probe(target, transport, sock, attempt)
+        for stop in stops_of(target):
+            attempt.jump_host = "" if stop is target else stop.place
+            if route.length:
+                route.tunnel_to(stop, attempt)
+            transport = route.add_transport(stop)
+            _exchange_keys(stop, transport, known_hosts, attempt)
+            _check_host_key(target, stop, transport, known_hosts, attempt)
+            _authenticate(stop, transport, identities, attempt)
+        channel = _start_probe(target, route, attempt)
     finally:
         if channel is None:
-            close_transport(transport, sock, timeout_seconds=2)
+            route.close(timeout_seconds=2)
     return channel
+
+
+def stops_of(target: Target) -> list[Target]:
+    """The jump hosts of a server in their order, as targets, and the server itself at the end.
+
+    Raises:
+        CollectionError: what the inventory holds as jump hosts cannot be read.
+    """
+    if target.proxy_jump is None:
+        return [target]
+    try:
+        hops = parse_proxy_jump(target.proxy_jump)
+    except ValueError as error:
+        msg = f"The jump hosts of {target.name} cannot be used: {error}. Change --proxy-jump."
+        raise CollectionError(msg, cause="unsupported", step="resolve") from error
+    return [
+        *(
+            replace(
+                target,
+                name=f"the jump host of {target.name}",
+                host=hop.host,
+                port=hop.port or SSH_PORT,
+                user_name=hop.user_name,
+                proxy_jump=None,
+            )
+            for hop in hops
+        ),
+        target,
+    ]
+
+
+def first_stop(target: Target, attempt: Attempt | None = None) -> Target:
+    """What is connected to by TCP: the first jump host, or the server itself.
+
+    Raises:
+        CollectionError: what the inventory holds as jump hosts cannot be read.
+    """
+    stop = stops_of(target)[0]
+    if attempt is not None:
+        attempt.jump_host = "" if stop is target else stop.place
+    return stop
+
+
+class Tunnel:
+    """A channel through a jump host, in the place of the socket of the next transport."""
+
+    def __init__(self, channel: paramiko.Channel) -> None:
+        self._channel = channel
+        self._seen = b""
+
+    def recv(self, size: int) -> bytes:
+        """Bytes, first those of the greeting; b"" at the end. TimeoutError as a socket."""
+        if self._seen:
+            piece, self._seen = self._seen[:size], self._seen[size:]
+            return piece
+        return self._channel.recv(size)
+
+    def send(self, piece: bytes) -> int:
+        """Send some of these bytes; TimeoutError when the jump host takes none."""
+        return self._channel.send(piece)
+
+    def settimeout(self, seconds: float | None) -> None:
+        """Longest wait of `recv` and `send`."""
+        self._channel.settimeout(seconds)
+
+    def close(self) -> None:
+        """End the channel; that its jump host is gone already is no matter."""
+        with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
+            self._channel.close()
+
+    @property
+    def has_room(self) -> bool:
+        """Whether a short write would not wait for the other end."""
+        return self._channel.out_window_size >= _SHORT_WRITE_BYTES
+
+    @property
+    def was_torn(self) -> bool:
+        """Whether it ended without the server having ended it."""
+        return self._channel.closed and not self._channel.eof_received
+
+    def read_greeting(self, target: Target, attempt: Attempt) -> str:
+        """Wait for the line in which the server says which SSH it speaks; it stays to be read.
+
+        Raises:
+            CollectionError: it does not come in time, or something else does.
+        """
+        deadline = time.monotonic() + attempt.seconds_left(attempt.limits.banner)
+        while True:
+            for line in self._seen.split(b"\n")[:-1]:
+                if line.startswith(b"SSH-"):
+                    return quote_output(line)
+            if len(self._seen) >= _BANNER_BYTES:
+                raise _no_ssh(target, self._seen)
+            self._channel.settimeout(max(0.001, deadline - time.monotonic()))
+            try:
+                piece = self._channel.recv(_BANNER_BYTES)
+            except TimeoutError as error:
+                raise _no_greeting(target, attempt.limits.banner) from error
+            if not piece:
+                raise _closed_early(target, self._seen)
+            self._seen += piece
+
+
+@dataclass(slots=True)
+class _Stage:
+    """One transport of a route, what it runs on, and for a jump host the tunnel behind it."""
+
+    stop: Target
+    transport: paramiko.Transport
+    base: "socket.socket | Tunnel"
+    tunnel: Tunnel | None = None
+
+
+class Route:
+    """The way to a server: one socket, the transports of its jump hosts, and its own.
+
+    Cutting the socket ends them one after another, each by the end of what it runs on.
+    """
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._stages: list[_Stage] = []
+        self._writable = select.poll()
+        self._writable.register(sock, select.POLLOUT)
+
+    @property
+    def length(self) -> int:
+        """Transports so far."""
+        return len(self._stages)
+
+    @property
+    def transport(self) -> paramiko.Transport:
+        """The last transport, that of the server when all is open."""
+        return self._stages[-1].transport
+
+    def add_transport(self, stop: Target) -> paramiko.Transport:
+        """A transport on the socket, or on the last tunnel."""
+        tunnel = self._stages[-1].tunnel if self._stages else None
+        base: socket.socket | Tunnel = self._sock if tunnel is None else tunnel
+        # A transport asks of a socket what a Tunnel has: recv, send, settimeout, close.
+        transport = paramiko.Transport(cast("socket.socket", base))
+        self._stages.append(_Stage(stop, transport, base))
+        return transport
+
+    def tunnel_to(self, stop: Target, attempt: Attempt) -> None:
+        """Have the last jump host connect to the next stop, and wait for that one's greeting.
+
+        Raises:
+            CollectionError: it refuses, cannot, or does not answer; or no SSH is at the other end.
+        """
+        last = self._stages[-1]
+        began = attempt.begin("connect")
+        left = attempt.seconds_left(attempt.limits.connect)
+        with self.cut_after(left) as is_cut:
+            try:
+                channel = last.transport.open_channel(
+                    "direct-tcpip",
+                    (stop.host, stop.port),
+                    ("127.0.0.1", 0),
+                    window_size=WINDOW_BYTES,
+                    timeout=left,
+                )
+            except (paramiko.SSHException, EOFError, OSError) as error:
+                is_late = is_cut.is_set() or "Timeout" in str(error)
+                raise _tunnel_error(stop, last.stop, error, left if is_late else None) from error
+        last.transport.clear_to_send_timeout = KEY_EXCHANGE_WAIT_SECONDS
+        last.tunnel = Tunnel(channel)
+        attempt.end(began, f"through {last.stop.place}")
+        began = attempt.begin("banner")
+        attempt.end(began, last.tunnel.read_greeting(stop, attempt))
+
+    @contextlib.contextmanager
+    def cut_after(self, seconds: float) -> Iterator[threading.Event]:
+        """Cut the socket when the context takes longer, for calls without a limit of their own."""
+        is_cut = threading.Event()
+
+        def cut() -> None:
+            is_cut.set()
+            self.shut_down()
+
+        timer = threading.Timer(seconds, cut)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield is_cut
+        finally:
+            timer.cancel()
+            timer.join()
+
+    def rest(self) -> None:
+        """Have the threads of all transports sleep long; called when the probe runs."""
+        self.transport.clear_to_send_timeout = KEY_EXCHANGE_WAIT_SECONDS
+        for stage in self._stages:
+            stage.base.settimeout(IDLE_POLL_SECONDS)
+
+    def can_write(self) -> bool:
+        """Whether a short write would return at once: no key re-exchange, room everywhere."""
+        return all(
+            stage.transport.clear_to_send.is_set()
+            and (stage.tunnel is None or stage.tunnel.has_room)
+            for stage in self._stages
+        ) and bool(self._writable.poll(0))
+
+    def lost_because(self) -> str | None:
+        """Why the server's transport ended: what broke first on the way; None while it stands."""
+        if self.transport.is_active():
+            return None
+        for stage in self._stages[:-1]:
+            is_torn = stage.tunnel is not None and stage.tunnel.was_torn
+            if is_torn or not stage.transport.is_active():
+                reason = str(stage.transport.saved_exception or "") or "it closed the connection"
+                return f"the jump host {stage.stop.place} is gone ({reason})"
+        return str(self.transport.saved_exception or "") or "the server closed it"
+
+    def shut_down(self) -> None:
+        """Cut the socket at once, from any thread."""
+        _shut_down(self._sock)
+
+    def close(self, *, timeout_seconds: float) -> None:
+        """End all transports: cut, join their threads, and only then close the socket.
+
+        Closed while its thread is in a send, the descriptor may already be another connection's.
+        """
+        self.shut_down()
+        deadline = time.monotonic() + timeout_seconds
+        for stage in self._stages:
+            if stage.transport.is_alive():
+                stage.transport.join(max(0.0, deadline - time.monotonic()))
+            if not stage.transport.is_alive():
+                stage.transport.close()
+                stage.base.close()
+            stage.transport.packetizer.complete_handshake()
+        if not self._stages:
+            self._sock.close()
+
+
+def _tunnel_error(
+    stop: Target, hop: Target, error: Exception, late_seconds: float | None
+) -> CollectionError:
+    """What it means that a jump host does not connect further."""
+    tried = f"No connection to {stop.title} through the jump host {hop.place}"
+    if late_seconds is not None:
+        msg = (
+            f"{tried} in {late_seconds:.0f} s. The machine is off, or a firewall between the two "
+            "drops the packets."
+        )
+        return CollectionError(msg, cause="timeout", step="connect")
+    if not isinstance(error, paramiko.ChannelException):
+        msg = f"{tried}: the jump host hung up ({error or 'end of file'})."
+        return CollectionError(msg, cause="unreachable", step="connect")
+    if error.code == _FORBIDDEN:
+        msg = (
+            f"{tried}: the jump host does not forward there. Its sshd must allow it "
+            "(AllowTcpForwarding, PermitOpen; no restrict without port-forwarding)."
+        )
+        return CollectionError(msg, cause="refused", step="connect")
+    # The library keeps the number of the reason and drops the server's words.
+    msg = (
+        f"{tried}: {quote_output(str(error.text)).lower()}. The name is unknown there, sshd does "
+        "not run or listens on another port, or there is no way: try it on the jump host."
+    )
+    return CollectionError(msg, cause="unreachable", step="connect")
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,13 +563,8 @@ class Dial:
         if not self.is_connected:
             self._connect_next(TimeoutError())
             return
-        limit = self._attempt.limits.banner
-        msg = (
-            f"{self._target.title} accepted the connection but did not say which SSH it speaks in "
-            f"{limit:g} s. sshd is overloaded or hangs, or something else listens there."
-        )
         self.close()
-        raise CollectionError(msg, cause="timeout", step="banner")
+        raise _no_greeting(self._target, self._attempt.limits.banner)
 
     def _connect_next(self, error: OSError) -> None:
         """Connect to the next address; the limit covers all, an earlier one leaves a share."""
@@ -369,6 +643,15 @@ def _connect_error(target: Target, error: OSError, seconds: float) -> Collection
     return CollectionError(msg, cause="unreachable", step="connect")
 
 
+def _no_greeting(target: Target, seconds: float) -> CollectionError:
+    """Error of a server that accepts connections and says nothing."""
+    msg = (
+        f"{target.title} accepted the connection but did not say which SSH it speaks in "
+        f"{seconds:g} s. sshd is overloaded or hangs, or something else listens there."
+    )
+    return CollectionError(msg, cause="timeout", step="banner")
+
+
 def _no_ssh(target: Target, seen: bytes) -> CollectionError:
     """Error of a server that says something else than SSH."""
     msg = (
@@ -443,15 +726,30 @@ def _handshake_error(target: Target, error: Exception | None) -> CollectionError
 
 
 def _check_host_key(
-    target: Target, transport: paramiko.Transport, known_hosts: KnownHosts, attempt: Attempt
+    target: Target,
+    stop: Target,
+    transport: paramiko.Transport,
+    known_hosts: KnownHosts,
+    attempt: Attempt,
 ) -> None:
     """Compare the key that the server proved to hold with known_hosts; strict, always."""
     began = attempt.begin("host_key")
     key = transport.host_key
     if key is None:
-        raise _handshake_error(target, transport.get_exception())
+        raise _handshake_error(stop, transport.get_exception())
     blob = key.asbytes()
-    known_hosts.verify(target.host, target.port, key_type=key.get_name(), key_blob=blob)
+    try:
+        known_hosts.verify(stop.host, stop.port, key_type=key.get_name(), key_blob=blob)
+    except CollectionError as error:
+        if target.proxy_jump is None:
+            raise
+        where = (
+            f"It is reached through {target.proxy_jump}: run ssh-keyscan there."
+            if stop is target
+            else f"It is a jump host of {target.name}."
+        )
+        msg = f"{error} {where}"
+        raise CollectionError(msg, cause=error.cause, step=error.step) from error
     attempt.end(began, f"{key.get_name()} {fingerprint(blob)}")
 
 
@@ -599,46 +897,32 @@ def _load(path: Path, files: IdentityFiles, problems: list[str]) -> list[paramik
     return []
 
 
-def _start_probe(
-    target: Target, transport: paramiko.Transport, sock: socket.socket, attempt: Attempt
-) -> "SshChannel":
+def _start_probe(target: Target, route: Route, attempt: Attempt) -> "SshChannel":
     """Open a session and run the probe in it."""
     began = attempt.begin("shell")
     left = attempt.seconds_left(attempt.limits.first_answer)
     nonce = new_nonce()
-    is_cut = threading.Event()
-
-    def cut() -> None:
-        is_cut.set()
-        _shut_down(sock)
-
+    transport = route.transport
     # open_session and, without any limit of its own, exec_command wait for the server.
-    timer = threading.Timer(left, cut)
-    timer.daemon = True
-    timer.start()
-    try:
-        channel = transport.open_session(window_size=WINDOW_BYTES, timeout=left)
-        channel.settimeout(0.0)
-        channel.exec_command(probe_command(nonce))
-    except (paramiko.SSHException, EOFError, OSError) as error:
-        if is_cut.is_set() or "Timeout" in str(error):
-            msg = f"{target.title} accepted the login but started no shell in {left:.0f} s."
-            raise CollectionError(msg, cause="timeout", step="shell") from error
-        cause: Cause = "no_shell" if transport.is_active() else "unreachable"
-        msg = (
-            f"{target.title} accepted the login but runs no command: {error or 'it hung up'}. "
-            "The account must be allowed to run /bin/sh (no forced command, no chroot for files)."
-        )
-        raise CollectionError(msg, cause=cause, step="shell") from error
-    finally:
-        timer.cancel()
-        timer.join()
-    transport.clear_to_send_timeout = KEY_EXCHANGE_WAIT_SECONDS
-    sock.settimeout(IDLE_POLL_SECONDS)
+    with route.cut_after(left) as is_cut:
+        try:
+            channel = transport.open_session(window_size=WINDOW_BYTES, timeout=left)
+            channel.settimeout(0.0)
+            channel.exec_command(probe_command(nonce))
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            if is_cut.is_set() or "Timeout" in str(error):
+                msg = f"{target.title} accepted the login but started no shell in {left:.0f} s."
+                raise CollectionError(msg, cause="timeout", step="shell") from error
+            cause: Cause = "no_shell" if transport.is_active() else "unreachable"
+            msg = (
+                f"{target.title} accepted the login but runs no command: {error or 'it hung up'}. "
+                "The account must be allowed to run /bin/sh (no forced command, no chroot for "
+                "files)."
+            )
+            raise CollectionError(msg, cause=cause, step="shell") from error
+    route.rest()
     attempt.end(began)
-    return SshChannel(
-        target, nonce, attempt.limits, transport=transport, sock=sock, channel=channel
-    )
+    return SshChannel(target, nonce, attempt.limits, route=route, channel=channel)
 
 
 class _Notifier:
@@ -666,37 +950,29 @@ class SshChannel(ProbeChannel):
         nonce: str,
         limits: Limits,
         *,
-        transport: paramiko.Transport,
-        sock: socket.socket,
+        route: Route,
         channel: paramiko.Channel,
     ) -> None:
         super().__init__(target, nonce, limits)
-        self._transport = transport
+        self._route = route
         self._channel = channel
-        self._sock = sock
-        self._writable = select.poll()
-        self._writable.register(self._sock, select.POLLOUT)
         self._stderr = b""
         self._ready: threading.Event | None = None
 
     @property
     def transport_thread(self) -> threading.Thread:
         """Thread of the connection, whose wake-ups a test counts."""
-        return self._transport
+        return self._route.transport
 
     @property
     def noise(self) -> str:
         """First words of standard error and of output outside of answers."""
         return f"{self._stderr.decode('utf-8', 'replace')} {super().noise}".strip()
 
-    def _can_write(self) -> bool:
-        """Whether a short write would return at once: no key re-exchange, room in the socket."""
-        return self._transport.clear_to_send.is_set() and bool(self._writable.poll(0))
-
     def _send(self, line: bytes) -> bool:
         if self._channel.closed or self._channel.eof_received:
             return True  # reading says how it ended
-        if not self._can_write():
+        if not self._route.can_write():
             return False
         try:
             self._channel.sendall(line)
@@ -708,7 +984,7 @@ class SshChannel(ProbeChannel):
 
     def _receive(self) -> bytes | None:
         # Reading may have to write: it opens the server's window again.
-        if not self._channel.closed and not self._can_write():
+        if not self._channel.closed and not self._route.can_write():
             self.is_postponed = True
             return None
         self._receive_stderr()
@@ -735,9 +1011,10 @@ class SshChannel(ProbeChannel):
         return None
 
     def _lost_because(self) -> str | None:
-        if self._transport.is_active():
-            return "the server closed the session" if self._channel.closed else None
-        return str(self._transport.saved_exception or "") or "the server closed it"
+        lost = self._route.lost_because()
+        if lost is None and self._channel.closed:
+            return "the server closed the session"
+        return lost
 
     def wait_until_ready(self, timeout_seconds: float) -> None:
         """Wait for bytes or the end."""
@@ -758,27 +1035,11 @@ class SshChannel(ProbeChannel):
 
     def abort(self) -> None:
         """Shut the socket down; the transport's thread ends."""
-        _shut_down(self._sock)
+        self._route.shut_down()
 
     def close(self, *, timeout_seconds: float = 2) -> None:
-        """Shut down, join the transport's thread, close."""
-        close_transport(self._transport, self._sock, timeout_seconds=timeout_seconds)
-
-
-def close_transport(
-    transport: paramiko.Transport, sock: socket.socket, *, timeout_seconds: float
-) -> None:
-    """End a transport: shut down, join its thread, and only then close the socket.
-
-    Closed while its thread is in a send, the descriptor may already be another connection's.
-    """
-    _shut_down(sock)
-    if transport.is_alive():
-        transport.join(timeout_seconds)
-    if not transport.is_alive():
-        transport.close()
-        sock.close()
-    transport.packetizer.complete_handshake()
+        """Shut down, join the threads of the transports, close."""
+        self._route.close(timeout_seconds=timeout_seconds)
 
 
 def _shut_down(sock: socket.socket) -> None:

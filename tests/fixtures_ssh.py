@@ -287,6 +287,14 @@ class _Gatekeeper(asyncssh.SSHServer):
         offered = key.export_public_key("openssh").split()[:2]
         return b" ".join(offered).decode() in self._server.authorized
 
+    def connection_requested(
+        self, dest_host: str, dest_port: int, orig_host: str, orig_port: int
+    ) -> bool:
+        if not self._server.forwards:
+            raise asyncssh.ChannelOpenError(asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED, "not here")
+        self._server.forwarded.append((dest_host, dest_port))
+        return True
+
     def session_requested(self) -> "bool | _HangingSession":
         if self._server.hangs_in == "command":
             return _HangingSession(self._server)
@@ -317,6 +325,8 @@ class ScriptedServer:
     hangs_in: str = ""
     accepts_keys: bool = True
     opens_sessions: bool = True
+    forwards: bool = False
+    forwarded: list[tuple[str, int]] = field(default_factory=list)
     released: threading.Event = field(default_factory=threading.Event)
     login_attempts: int = 0
     sessions: int = 0

@@ -516,6 +516,7 @@ def target_of(server: Server) -> Target:
         port=server.port,
         user_name=server.user_name,
         identity_file=server.identity_file,
+        proxy_jump=server.proxy_jump,
     )
 
 

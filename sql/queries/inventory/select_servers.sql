@@ -20,6 +20,7 @@ select
     s.port,
     s.user_name,
     s.identity_file,
+    s.proxy_jump,
     s.tags,
     s.state,
     s.interval_seconds,

@@ -1,4 +1,4 @@
--- Sets what is given of a server (a null leaves it), when something really changes; changed_at only grows.
+-- Sets what is given of a server (a null leaves it, the proxy_jump 'none' empties it), when something really changes; changed_at only grows.
 -- Plan: primary key.
 update inventory.servers
 set
@@ -8,6 +8,7 @@ set
     port = coalesce(%(port)s::integer, port),
     user_name = coalesce(%(user_name)s::text, user_name),
     identity_file = coalesce(%(identity_file)s::text, identity_file),
+    proxy_jump = nullif(coalesce(%(proxy_jump)s::text, proxy_jump), 'none'),
     tags = coalesce(%(tags)s::text[], tags),
     interval_seconds = coalesce(%(interval_seconds)s::smallint, interval_seconds),
     changed_at = greatest(%(now)s, changed_at + interval '1 microsecond')
@@ -20,6 +21,7 @@ where server_id = %(server_id)s
         port,
         user_name,
         identity_file,
+        proxy_jump,
         tags,
         interval_seconds
     ) is distinct from (
@@ -29,6 +31,7 @@ where server_id = %(server_id)s
         coalesce(%(port)s::integer, port),
         coalesce(%(user_name)s::text, user_name),
         coalesce(%(identity_file)s::text, identity_file),
+        nullif(coalesce(%(proxy_jump)s::text, proxy_jump), 'none'),
         coalesce(%(tags)s::text[], tags),
         coalesce(%(interval_seconds)s::smallint, interval_seconds)
     );

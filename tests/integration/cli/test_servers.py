@@ -49,6 +49,7 @@ def test_server_is_added_with_all_that_was_given(resmon: Resmon, key_file: Path)
         "port": 2222,
         "user_name": "resmon",
         "identity_file": str(key_file),
+        "proxy_jump": None,
         "tags": ["prod", "web"],
         "state": "active",
         "interval_seconds": 60,
@@ -116,6 +117,21 @@ def test_edit_changes_only_what_is_given(resmon: Resmon) -> None:
     edited = resmon("server", "edit", "web-1", "--port", "2200", "--organization", "acme")
     assert edited.output == "web-1: me@a:2200, organization acme.\n"
     assert listed(resmon)["web-1"]["tags"] == ["web"]
+
+
+def test_jump_hosts_are_stored_shown_and_taken_away(resmon: Resmon) -> None:
+    """Would let back: a server behind a bastion that no edit can bring back in front of it."""
+    resmon("server", "add", "db-1", "--host", "10.0.0.7", "--proxy-jump", "ssh://me@b1:22,b2:2222")
+    assert listed(resmon)["db-1"]["proxy_jump"] == "me@b1,b2:2222"
+    resmon("server", "edit", "db-1", "--port", "2200")
+    assert "me@b1,b2:2222" in resmon("server", "show", "db-1").output
+    for text, told in [("b1,", "is not [user@]host"), ("b1:0", "1 to 65535"), ("-x", "a host")]:
+        assert told in resmon("server", "edit", "db-1", "--proxy-jump", text).told
+    assert listed(resmon)["db-1"]["proxy_jump"] == "me@b1,b2:2222"
+    resmon("server", "edit", "db-1", "--proxy-jump", "none")
+    assert listed(resmon)["db-1"]["proxy_jump"] is None
+    resmon("server", "add", "db-2", "--host", "10.0.0.8", "--proxy-jump", "none")
+    assert listed(resmon)["db-2"]["proxy_jump"] is None
 
 
 def test_show_tells_settings_and_latest_values(resmon: Resmon, postgres: PostgresResource) -> None:
