@@ -61,6 +61,9 @@ CRASH_GRACE_SECONDS = 10.0
 """How long what a crash left behind may take to flush."""
 
 _ANSWER_SECONDS = 2.0
+_SILENCES = 2
+"""Errors of the webserver in a row after which an orderly stop falls back to signals."""
+
 _RUN_POLL_SECONDS = 0.3
 
 
@@ -296,19 +299,33 @@ class Services:
         runs = LiveRuns(self._address.url)
         deadline = time.monotonic() + RUNS_GRACE_SECONDS
         asked: set[str] = set()
-        try:
-            while ids := runs.to_terminate(timeout_seconds=_ANSWER_SECONDS):
-                if new := [run_id for run_id in ids if run_id not in asked]:
-                    self._report(f"Stopping {len(new)} {'run' if len(new) == 1 else 'runs'}")
-                    left = max(_ANSWER_SECONDS, deadline - time.monotonic())
-                    runs.terminate(new, timeout_seconds=left)
-                    asked.update(new)
-                if time.monotonic() >= deadline or is_hurried():
-                    self._report("Some runs did not end in time; they are killed")
-                    break
-                time.sleep(_RUN_POLL_SECONDS)
-        except WebserverSilent:
-            self._interrupt_workers()
+        silences = 0
+        while True:
+            try:
+                if not self._ask_runs_to_end(runs, asked, deadline=deadline):
+                    return
+                silences = 0
+            except WebserverSilent:
+                # The first answer after a restart of PostgreSQL is an error: a connection of its
+                # pool is dead. The next one is good.
+                silences += 1
+                if silences > _SILENCES or not self.webserver.is_running:
+                    self._interrupt_workers()
+                    return
+            if time.monotonic() >= deadline or is_hurried():
+                self._report("Some runs did not end in time; they are killed")
+                return
+            time.sleep(_RUN_POLL_SECONDS)
+
+    def _ask_runs_to_end(self, runs: LiveRuns, asked: set[str], *, deadline: float) -> bool:
+        """Terminate the live runs that were not asked yet; False when there is none any more."""
+        ids = runs.to_terminate(timeout_seconds=_ANSWER_SECONDS)
+        if new := [run_id for run_id in ids if run_id not in asked]:
+            self._report(f"Stopping {len(new)} {'run' if len(new) == 1 else 'runs'}")
+            left = max(_ANSWER_SECONDS, deadline - time.monotonic())
+            runs.terminate(new, timeout_seconds=left)
+            asked.update(new)
+        return bool(ids)
 
     def _interrupt_workers(self) -> None:
         """SIGTERM to everything below the code server; it waits for its runs itself."""

@@ -152,14 +152,15 @@ def test_stop_without_a_webserver_interrupts_the_workers(
 class ScriptedRuns:
     """A webserver whose runs end after so many questions."""
 
-    def __init__(self, *answers: list[str]) -> None:
+    def __init__(self, *answers: list[str] | None) -> None:
         self.answers = list(answers)
         self.terminated: list[str] = []
 
     def to_terminate(self, *, timeout_seconds: float) -> list[str]:
-        if not self.answers:
+        answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        if answer is None:
             raise WebserverSilent
-        return self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
+        return answer
 
     def terminate(self, run_ids: list[str], *, timeout_seconds: float) -> None:
         self.terminated += run_ids
@@ -170,7 +171,8 @@ def stop_runs(
 ) -> None:
     monkeypatch.setattr(services, "LiveRuns", lambda _: runs)
     monkeypatch.setattr(services, "_RUN_POLL_SECONDS", 0.0)
-    toys.code_server.start(now=0.0)
+    for child in (toys.code_server, toys.webserver):
+        child.start(now=0.0)
     toys.stop(request_stop=lambda: None, is_hurried=lambda: is_hurried)
 
 
@@ -182,6 +184,26 @@ def test_runs_are_asked_once_and_awaited(
     stop_runs(toys, runs, monkeypatch)
     assert runs.terminated == ["a", "b"]
     assert lines.count("Stopping 1 run") == 2
+
+
+def test_one_error_of_the_webserver_is_asked_over(
+    toys: Services, lines: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Would let back: runs ended by signal, as failed, because PostgreSQL was restarted before."""
+    runs = ScriptedRuns(None, ["a"], None, None, ["a"], [])
+    stop_runs(toys, runs, monkeypatch)
+    assert runs.terminated == ["a"]
+    assert lines.count("Stopping 1 run") == 1
+
+
+def test_a_webserver_that_stays_silent_is_given_up(
+    toys: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Would let back: a stop that asks a broken webserver until its time is over."""
+    interrupted: list[bool] = []
+    monkeypatch.setattr(toys, "_interrupt_workers", lambda: interrupted.append(True))
+    stop_runs(toys, ScriptedRuns(None), monkeypatch)
+    assert interrupted == [True]
 
 
 def test_runs_that_do_not_end_are_not_awaited_for_ever(
