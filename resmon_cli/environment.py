@@ -11,7 +11,6 @@ printing them for a shell or running one command with them. Starts no service.
     └── run/              records of children, workspace.yaml with the socket, the socket itself
 """
 
-import json
 import os
 import re
 import shlex
@@ -26,9 +25,10 @@ import click
 import psycopg
 from psycopg.conninfo import conninfo_to_dict
 
-from resmon_resources.embedded_postgres import LAYOUT_VERSION, binaries, dagster_url, data_url
+from resmon_resources.embedded_postgres import binaries, dagster_url, data_url
 from resmon_resources.errors import StateUnusable
 from resmon_resources.settings import PROJECT_ROOT, Settings, load_settings
+from resmon_resources.state_folder import claim_state_folder
 
 PRIVATE_MODE = 0o700
 _COPY_MARK = "# Copied by resmon because a link was not possible; changes here are overwritten.\n"
@@ -78,9 +78,8 @@ def prepare_home(settings: Settings) -> None:
         StateUnusable: the folder has another layout, or cannot be written.
     """
     home = settings.home
+    claim_state_folder(home)
     try:
-        home.mkdir(mode=PRIVATE_MODE, parents=True, exist_ok=True)
-        check_state_version(home)
         for folder in (dagster_home(settings), log_folder(settings), run_folder(settings)):
             folder.mkdir(mode=PRIVATE_MODE, exist_ok=True)
         compute_log_folder(settings).mkdir(mode=PRIVATE_MODE, exist_ok=True)
@@ -96,40 +95,6 @@ def prepare_home(settings: Settings) -> None:
 def compute_log_folder(settings: Settings) -> Path:
     """Where the output of runs is kept."""
     return log_folder(settings) / "compute"
-
-
-def check_state_version(home: Path) -> None:
-    """Compare the layout's version and owner with ours; a folder without the file gets it.
-
-    Raises:
-        StateUnusable: another layout or owner, or a file that is not one of ours.
-    """
-    path = home / "version.json"
-    if not path.exists():
-        path.write_text(
-            json.dumps({"layout": LAYOUT_VERSION, "owner_uid": os.geteuid()}) + "\n", "utf-8"
-        )
-        return
-    try:
-        found = json.loads(path.read_text("utf-8"))
-        layout, owner = int(found["layout"]), int(found.get("owner_uid", os.geteuid()))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        msg = (
-            f"{path} cannot be read as the version of the state folder. Set RESMON_HOME to another."
-        )
-        raise StateUnusable(msg) from error
-    if layout != LAYOUT_VERSION:
-        msg = (
-            f"The state folder {home} has layout {layout}; this release of Resmon uses layout "
-            f"{LAYOUT_VERSION}. Use the release that wrote it, or set RESMON_HOME to a new folder."
-        )
-        raise StateUnusable(msg)
-    if owner != os.geteuid():
-        msg = (
-            f"The state folder {home} belongs to Resmon started by uid {owner}, and you are uid "
-            f"{os.geteuid()}. Start Resmon as that user, or set RESMON_HOME to another folder."
-        )
-        raise StateUnusable(msg)
 
 
 def link_dagster_yaml(source: Path, target: Path) -> None:

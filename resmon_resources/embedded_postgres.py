@@ -13,7 +13,6 @@ import contextlib
 import grp
 import importlib.metadata
 import importlib.util
-import json
 import os
 import pwd
 import shutil
@@ -38,13 +37,9 @@ from resmon_resources.errors import (
     StateUnusable,
 )
 from resmon_resources.settings import Settings
+from resmon_resources.state_folder import claim_state_folder
 
 POSTGRES_MAJOR = "18"
-LAYOUT_VERSION = 1
-"""Version of the folders below RESMON_HOME; raised when an older state can no longer be used as it
-is.
-"""
-
 SUPERUSER = "resmon"
 DATA_DATABASE = "resmon"
 DAGSTER_DATABASE = "resmon_dagster"
@@ -361,44 +356,9 @@ class EmbeddedPostgres:
                 _create_database(connection, name)
 
     def _prepare_home(self) -> None:
-        """RESMON_HOME with its version file; refuses one of another layout."""
-        home = self.settings.home
-        version_file = home / "version.json"
-        try:
-            home.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.log_file.parent.mkdir(mode=0o700, exist_ok=True)
-            if not version_file.exists():
-                version_file.write_text(_version_text(), encoding="utf-8")
-            text = version_file.read_text(encoding="utf-8")
-        except OSError as error:
-            msg = (
-                f"Preparing the state folder {home} failed: {error.strerror} ({error.filename}). "
-                "Set RESMON_HOME to a folder of yours."
-            )
-            raise StateUnusable(msg) from error
-        try:
-            found = json.loads(text)
-            layout, owner = int(found["layout"]), int(found.get("owner_uid", os.geteuid()))
-        except (ValueError, KeyError, TypeError) as error:
-            msg = (
-                f"{version_file} cannot be read as the version of the state folder. "
-                "Set RESMON_HOME to another folder."
-            )
-            raise StateUnusable(msg) from error
-        if layout != LAYOUT_VERSION:
-            msg = (
-                f"The state folder {home} has layout {layout}; this Resmon uses layout "
-                f"{LAYOUT_VERSION}. Run the Resmon that wrote it, or set RESMON_HOME to a new "
-                "folder."
-            )
-            raise StateUnusable(msg)
-        if owner != os.geteuid():
-            msg = (
-                f"The state folder {home} belongs to Resmon started by uid {owner}, and you are "
-                f"uid {os.geteuid()}. Start Resmon as that user, or set RESMON_HOME to another "
-                "folder."
-            )
-            raise StateUnusable(msg)
+        """RESMON_HOME, verified, with the folder of our log."""
+        claim_state_folder(self.settings.home)
+        self.log_file.parent.mkdir(mode=0o700, exist_ok=True)
 
     def _prepare_data(self, programs: Path, user: OsUser | None) -> None:
         """Make the data folder once; refuse one of another PostgreSQL or another owner."""
@@ -611,12 +571,6 @@ class EmbeddedPostgres:
             f"{limit_seconds:.0f} s. See {self.log_file}; when nothing else helps: kill -9 {pid}."
         )
         raise DatabaseError(msg)
-
-
-def _version_text() -> str:
-    """Content of RESMON_HOME/version.json."""
-    content = {"layout": LAYOUT_VERSION, "postgres": POSTGRES_MAJOR, "owner_uid": os.geteuid()}
-    return json.dumps(content) + "\n"
 
 
 def _is_root() -> bool:

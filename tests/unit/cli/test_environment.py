@@ -11,9 +11,9 @@ from click.testing import CliRunner
 
 from resmon_cli import environment
 from resmon_cli.main import cli
-from resmon_resources.embedded_postgres import LAYOUT_VERSION
 from resmon_resources.errors import StateUnusable
 from resmon_resources.settings import PROJECT_ROOT, Settings, load_settings
+from resmon_resources.state_folder import LAYOUT_VERSION
 
 EXTERNAL = "postgresql://ann:s3cret%40@db.invalid:6543/fleet?sslmode=require"
 
