@@ -23,7 +23,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 from resmon_resources.channels import (
@@ -236,13 +236,8 @@ class _Member:
     )
 
 
-@dataclass(order=True, slots=True)
-class _Timer:
-    """Something to do at a monotonic time."""
-
-    due: float
-    number: int
-    action: Callable[[], None] = field(compare=False)
+_Timer = tuple[float, int, Callable[[], None]]
+"""Monotonic time, a number that no other has, and what to do: tuples compare without Python."""
 
 
 def open_once(
@@ -312,6 +307,8 @@ class Fleet:
         workers: key exchanges at the same time, and as many name lookups; 64 gained nothing over
             16 (measured).
         handshakes_per_second: openings begun per second.
+        linger_seconds: how long `events` lets more come after the first, so that a large fleet
+            does not wake its caller for each answer.
     """
 
     def __init__(
@@ -322,12 +319,14 @@ class Fleet:
         retry: RetryPolicy | None = None,
         workers: int = 16,
         handshakes_per_second: float = HANDSHAKES_PER_SECOND,
+        linger_seconds: float = 0.0,
     ) -> None:
         self._known_hosts = known_hosts
         self._limits = limits or Limits()
         self._retry = retry or RetryPolicy()
         self._identities = IdentityFiles()
         self._seconds_between_openings = 1 / handshakes_per_second
+        self._linger_seconds = linger_seconds
         self._events: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._inbox: deque[Callable[[], None]] = deque()
         self._members: dict[int, _Member] = {}
@@ -386,7 +385,7 @@ class Fleet:
         return True
 
     def events(self, timeout_seconds: float) -> list[Event]:
-        """Events so far, in their order; waits up to `timeout_seconds` for the first.
+        """Events so far, in their order; waits up to `timeout_seconds` for the first, then lingers.
 
         Raises:
             ResmonError: the fleet's loop has ended by a defect.
@@ -394,6 +393,8 @@ class Fleet:
         found: list[Event] = []
         try:
             event = self._events.get(timeout=max(0.0, timeout_seconds))
+            if self._linger_seconds and event is not None:
+                time.sleep(self._linger_seconds)
             while True:
                 if event is not None:
                     found.append(event)
@@ -504,7 +505,7 @@ class Fleet:
             return 0.0
         times = []
         if self._timers:
-            times.append(self._timers[0].due)
+            times.append(self._timers[0][0])
         if self._next_waiting() is not None:
             times.append(self._next_opening)
         return max(0.0, min(times) - time.monotonic()) if times else None
@@ -515,13 +516,13 @@ class Fleet:
         if seconds >= _COARSE_FROM_SECONDS:
             due = math.ceil(due * 4) / 4
         self._timer_count += 1
-        heapq.heappush(self._timers, _Timer(due, self._timer_count, action))
+        heapq.heappush(self._timers, (due, self._timer_count, action))
 
     def _do_due(self) -> None:
         """Do what is due."""
         now = time.monotonic()
-        while self._timers and self._timers[0].due <= now:
-            heapq.heappop(self._timers).action()
+        while self._timers and self._timers[0][0] <= now:
+            heapq.heappop(self._timers)[2]()
 
     def _current(self, server_id: int, generation: int) -> _Member | None:
         """Member, unless it was removed or has moved on to another connection."""
