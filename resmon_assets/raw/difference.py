@@ -8,7 +8,6 @@ What cannot be known is None. A counter that went backwards for a reason that is
 makes the whole figure None rather than too small.
 """
 
-from dataclasses import astuple
 from datetime import datetime
 from typing import Literal
 
@@ -159,13 +158,16 @@ def _cpu_pct(previous: CpuCounters | None, current: CpuCounters | None) -> float
     """
     if previous is None or current is None:
         return None
-    steps = [
-        max(0, after - before)
-        for before, after in zip(astuple(previous), astuple(current), strict=True)
-    ]
-    step = CpuCounters(*steps)
-    busy = step.user + step.nice + step.system + step.irq + step.softirq + step.steal
-    total = busy + step.idle + step.iowait
+    busy = (
+        max(0, current.user - previous.user)
+        + max(0, current.nice - previous.nice)
+        + max(0, current.system - previous.system)
+        + max(0, current.irq - previous.irq)
+        + max(0, current.softirq - previous.softirq)
+        + max(0, current.steal - previous.steal)
+    )
+    idle = max(0, current.idle - previous.idle) + max(0, current.iowait - previous.iowait)
+    total = busy + idle
     if total <= 0:
         return None
     return min(100.0, 100.0 * busy / total)

@@ -37,7 +37,7 @@ blanks."""
 _CORES = re.compile(r"(\d{1,6})(?:-(\d{1,6}))?\Z", re.ASCII)
 _EPOCH = re.compile(r"(\d{1,12})(?:\.(\d{1,9}))?(?!\d)", re.ASCII)
 _DECIMAL = re.compile(r"\d{1,18}(?:\.\d{1,9})?\Z", re.ASCII)
-_INTEGER = re.compile(r"\d{1,19}\Z", re.ASCII)
+_MAX_DIGITS = 19
 
 _STATUS_OF_TIMEOUT = {124, 137, 143}
 """124 is what coreutils' timeout returns, 143 (128 + TERM) busybox's, 137 (128 + KILL) someone
@@ -232,7 +232,7 @@ def _fields(lines: Iterable[str]) -> dict[str, str]:
 
 def _integer(text: str, *, maximum: int = _MAX_COUNTER) -> int | None:
     """Whole number in 0..maximum."""
-    if not _INTEGER.match(text):
+    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_DIGITS):
         return None
     value = int(text)
     return value if value <= maximum else None
@@ -426,5 +426,7 @@ def _clock(text: str) -> float | None:
 
 def _printable(text: str) -> str:
     """Text fit for a terminal and for Postgres: odd bytes and control characters escaped."""
+    if text.isascii() and text.isprintable():
+        return text  # nearly always; an answer with seven mounts takes a quarter less time
     clean = text.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in clean)
