@@ -17,7 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "exec": ("resmon_cli.environment", "Run one command with these variables."),
     "db": ("resmon_cli.database", "Migrate the database, or open psql."),
     "org": ("resmon_cli.organizations", "Organizations: add, list, move, remove."),
-    "server": ("resmon_cli.servers", "Servers: add, list, show, test, pause, resume, remove."),
+    "server": ("resmon_cli.servers", "Servers: add, import, list, show, test, pause, remove."),
     "collect": ("resmon_cli.collect", "Collect from servers now."),
     "status": ("resmon_cli.status", "State and latest values of the fleet."),
     "metrics": ("resmon_cli.metrics", "Samples or statistics of servers, as a table or a file."),

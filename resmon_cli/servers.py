@@ -13,6 +13,7 @@ import click
 
 from resmon_cli import render
 from resmon_cli.connection import data_connection
+from resmon_cli.import_servers import import_command
 from resmon_cli.probing import probe_server
 from resmon_resources import inventory
 from resmon_resources.errors import InventoryInvalid
@@ -27,6 +28,9 @@ _LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 @click.group("server")
 def server_command() -> None:
     """Servers are what Resmon collects from, every 30 seconds, over SSH or on this machine."""
+
+
+server_command.add_command(import_command)
 
 
 @server_command.command("add")
