@@ -101,9 +101,9 @@ def run_collector(setup: dict[str, Any]) -> None:
         due = array.array("d")
         late = array.array("f")
 
-        def commit(self, samples: Sequence[Sample], *rest: Any, now: datetime) -> Committed | None:
+        def commit(self, samples: Sequence[Sample], *rest: Any, **more: Any) -> Committed | None:
             """Write one batch."""
-            committed = super().commit(samples, *rest, now=now)
+            committed = super().commit(samples, *rest, **more)
             if committed is not None:
                 done = time.time()
                 instants = [sample.collected_at.timestamp() for sample in samples]

@@ -3,7 +3,8 @@
 Prints one JSON line per figure on standard output; all else goes to standard error. Nothing but
 this machine is needed. Run: `python benchmarks/probe.py [--ticks N]`.
 
-    cpu_ms_per_tick     CPU of the shell and all it starts; `part` core (no disk), whole or naive
+    cpu_ms_per_tick     CPU of the shell and all it starts; `part` core (no disk), whole, inodes
+                        (whole with inodes and types, every fifth minute) or naive
     forks_per_tick      processes started, counted by strace where it is installed
     bytes_per_tick      printed
     ratio_to_naive      part / naive; naive is cat of five files, nproc, date and df in one shell:
@@ -75,7 +76,7 @@ def is_running(pid: str) -> bool:
         return False
 
 
-def run_ticks(argv: list[str], ticks: int) -> bytes:
+def run_ticks(argv: list[str], ticks: int, *, flag: bytes = b"") -> bytes:
     """Tick by tick: the next one is sent when the answer to the last is complete."""
     assembler = AnswerAssembler(NONCE)
     is_probe = NAIVE not in argv
@@ -86,7 +87,7 @@ def run_ticks(argv: list[str], ticks: int) -> bytes:
         assert process.stdin is not None
         assert process.stdout is not None
         for tick in range(1, ticks + 1):
-            process.stdin.write(b"%d\n" % tick)
+            process.stdin.write(b"%s%d\n" % (flag, tick))
             process.stdin.flush()
             end = b"end %d\r" % tick
             while not output.endswith(end):
@@ -100,16 +101,16 @@ def run_ticks(argv: list[str], ticks: int) -> bytes:
     return bytes(output)
 
 
-def cpu_ms(argv: list[str], ticks: int) -> float:
+def cpu_ms(argv: list[str], ticks: int, *, flag: bytes = b"") -> float:
     """CPU per tick of the whole process tree; the start of the program is spread over the ticks."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    run_ticks(argv, ticks)
+    run_ticks(argv, ticks, flag=flag)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return 1000 * spent / ticks
 
 
-def forks(argv: list[str]) -> float | None:
+def forks(argv: list[str], *, flag: bytes = b"") -> float | None:
     """Processes per tick, the start taken out by two lengths. None without strace."""
     if shutil.which("strace") is None:
         return None
@@ -117,7 +118,7 @@ def forks(argv: list[str]) -> float | None:
     for ticks in (10, 30):
         with tempfile.NamedTemporaryFile() as trace:
             strace = ["strace", "-fqo", trace.name, "-e", "trace=fork,vfork,clone,clone3"]
-            run_ticks([*strace, *argv], ticks)
+            run_ticks([*strace, *argv], ticks, flag=flag)
             lines = Path(trace.name).read_text().splitlines()
         counts.append(sum(1 for line in lines if " = " in line and "unfinished" not in line))
     return (counts[1] - counts[0]) / 20
@@ -128,15 +129,21 @@ def measure(name: str, shell: tuple[str, ...], ticks: int) -> None:
     parts = {
         "core": probe_argv(NONCE, shell=shell, with_disk=False),
         "whole": probe_argv(NONCE, shell=shell),
+        "inodes": probe_argv(NONCE, shell=shell),
         "naive": [*shell, "-c", NAIVE],
     }
-    rounds = [{part: cpu_ms(argv, ticks) for part, argv in parts.items()} for _ in range(ROUNDS)]
+    flags = {"inodes": b"i\n"}
+    rounds = [
+        {part: cpu_ms(argv, ticks, flag=flags.get(part, b"")) for part, argv in parts.items()}
+        for _ in range(ROUNDS)
+    ]
     best = {part: min(figures[part] for figures in rounds) for part in parts}
     for part, argv in parts.items():
         params = {"shell": name, "part": part, "ticks": ticks}
         emit("cpu_ms_per_tick", best[part], "ms", reference=round(best["naive"], 3), **params)
-        emit("bytes_per_tick", len(run_ticks(argv, 20)) / 20, "bytes", **params)
-        count = forks(argv)
+        flag = flags.get(part, b"")
+        emit("bytes_per_tick", len(run_ticks(argv, 20, flag=flag)) / 20, "bytes", **params)
+        count = forks(argv, flag=flag)
         if count is not None:
             emit("forks_per_tick", count, "processes", **params)
     for part in ("core", "whole"):

@@ -10,7 +10,7 @@ from typing import Any
 from dagster import Definitions, in_process_executor
 
 from resmon_assets import automation
-from resmon_assets.raw.assets import raw_server_resource_metrics
+from resmon_assets.raw.assets import raw_filesystem_usage, raw_server_resource_metrics
 from resmon_assets.raw.collect_now import collect_now_job
 from resmon_assets.tier.assets import TIER_ASSETS
 from resmon_assets.tier.checks import TIER_CHECKS
@@ -33,7 +33,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> Definitio
         "clock": ClockResource(),
     }
     return Definitions(
-        assets=[raw_server_resource_metrics, *TIER_ASSETS],
+        assets=[raw_server_resource_metrics, raw_filesystem_usage, *TIER_ASSETS],
         asset_checks=TIER_CHECKS,
         jobs=[
             automation.collect_raw_job,

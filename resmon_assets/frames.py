@@ -36,6 +36,7 @@ POSTGRES_TYPES: dict[pl.DataType, str] = {
     pl.Int32(): "integer",
     pl.Int64(): "bigint",
     pl.Float32(): "real",
+    pl.String(): "text",
 }
 """PostgreSQL's name of the type that each dtype stands for."""
 
@@ -75,6 +76,21 @@ RAW_SAMPLES = (
     Column("cpu_count", pl.Int16(), "cores"),
 )
 """raw.server_resource_metrics."""
+
+RAW_FILE_SYSTEMS = (
+    Column("collected_at", INSTANT, is_nullable=False),
+    Column("total_bytes", pl.Int64(), "bytes"),
+    Column("used_bytes", pl.Int64(), "bytes"),
+    Column("available_bytes", pl.Int64(), "bytes"),
+    Column("inodes_total", pl.Int64(), "inodes"),
+    Column("inodes_used", pl.Int64(), "inodes"),
+    Column("server_id", pl.Int32(), is_nullable=False),
+    Column("organization_id", pl.Int32(), is_nullable=False),
+    Column("mount", pl.String(), is_nullable=False),
+    Column("device", pl.String(), is_nullable=False),
+    Column("type", pl.String()),
+)
+"""raw.filesystem_usage."""
 
 TIER_INPUT = (
     "server_id",

@@ -9,6 +9,7 @@ OWNER = "team:resmon"
 """Owner shown on every asset in the UI."""
 
 RAW_SAMPLES = AssetKey(["raw", "server_resource_metrics"])
+RAW_FILE_SYSTEMS = AssetKey(["raw", "filesystem_usage"])
 TIER_1MIN = AssetKey(["tier", "metrics_1min"])
 TIER_5MIN = AssetKey(["tier", "metrics_5min"])
 TIER_1HOUR = AssetKey(["tier", "metrics_1hour"])

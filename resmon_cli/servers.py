@@ -10,6 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import click
+from rich.markup import escape
+from rich.table import Table
 
 from resmon_cli import render
 from resmon_cli.connection import data_connection
@@ -19,7 +21,12 @@ from resmon_resources import inventory
 from resmon_resources.errors import InventoryInvalid
 from resmon_resources.inventory import Server, ServerState, Transport
 from resmon_resources.known_hosts import KnownHosts
-from resmon_resources.sample_reader import ServerStatus, read_status
+from resmon_resources.sample_reader import (
+    FileSystemStatus,
+    ServerStatus,
+    read_file_systems,
+    read_status,
+)
 from resmon_resources.settings import load_settings
 
 _LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
@@ -144,16 +151,27 @@ def show(name: str, *, output_format: str) -> None:
     with data_connection() as connection:
         server = inventory.find_server(connection, name)
         status = read_status(connection, [server.server_id])[0]
+        file_systems = read_file_systems(connection, [server.server_id])
     if output_format == "json":
         latest = asdict(status)
         known = _json_of(server)
-        render.print_json(known | {key: latest[key] for key in latest if key not in known})
+        mounts = [asdict(fs) for fs in file_systems]
+        for mount in mounts:
+            del mount["server_id"]
+        render.print_json(
+            known
+            | {key: latest[key] for key in latest if key not in known}
+            | {"file_systems": mounts}
+        )
         return
     table = render.plain_table("", "")
     table.show_header = False
     for label, text in [*_settings_of(server), *_latest_of(status, now=datetime.now(UTC))]:
         table.add_row(label, text)
     render.console().print(table)
+    if file_systems:
+        render.console().print()
+        render.console().print(_mounts_table(file_systems))
 
 
 @server_command.command("edit")
@@ -367,6 +385,24 @@ def _latest_of(status: ServerStatus, *, now: datetime) -> list[tuple[str, str]]:
         ("Uptime", render.duration_text(status.uptime_seconds)),
         ("Clock skew", f"{render.number_text(status.clock_skew_seconds, digits=1)} s"),
     ]
+
+
+def _mounts_table(file_systems: Sequence[FileSystemStatus]) -> Table:
+    """One line per mount; a mount that did not answer has no figures."""
+    numbers = ("SIZE", "USED", "AVAILABLE", "USED %", "INODES %")
+    table = render.plain_table("MOUNT", *numbers, "TYPE", "DEVICE", right=numbers)
+    for fs in file_systems:
+        table.add_row(
+            escape(fs.mount),
+            render.bytes_text(fs.total_bytes),
+            render.bytes_text(fs.used_bytes),
+            render.bytes_text(fs.available_bytes),
+            render.percent_text(fs.used_pct),
+            render.percent_text(fs.inodes_used_pct),
+            fs.type or render.NOTHING,
+            escape(fs.device),
+        )
+    return table
 
 
 def _json_of(server: Server) -> dict[str, object]:

@@ -204,6 +204,7 @@ class ProbeChannel(abc.ABC):
         self._has_answered = False
         self._asked: set[int] = set()
         self._unsent: list[int] = []
+        self._with_inodes: set[int] = set()
         self._unanswered_bytes = 0
         self._ended_at: float | None = None
 
@@ -260,13 +261,19 @@ class ProbeChannel(abc.ABC):
         """First words of output that belonged to no answer, for diagnosis."""
         return self._assembler.noise
 
-    def request(self, tick: int) -> None:
+    def request(self, tick: int, *, with_inodes: bool = False) -> None:
         """Ask for an answer; never waits. What cannot be written yet is written by a later `read`.
+
+        Args:
+            tick: number of the answer.
+            with_inodes: ask for inodes and types of the file systems too, a second df on the host.
 
         Raises:
             CollectionError: the channel is broken.
         """
         self._asked.add(tick)
+        if with_inodes:
+            self._with_inodes.add(tick)
         self._unsent.append(tick)
         self._send_unsent()
 
@@ -312,16 +319,17 @@ class ProbeChannel(abc.ABC):
         self._asked.discard(tick)
         if tick in self._unsent:
             self._unsent.remove(tick)
+            self._with_inodes.discard(tick)
         return answer
 
-    def ask(self, tick: int, timeout_seconds: float) -> Answer:
-        """Write a tick and wait for its answer.
+    def ask(self, tick: int, timeout_seconds: float, *, with_inodes: bool = False) -> Answer:
+        """Write a tick and wait for its answer; arguments as those of `request`.
 
         Raises:
             CollectionError: the channel ended, is unreadable, or did not answer in time.
         """
         began = time.monotonic()
-        self.request(tick)
+        self.request(tick, with_inodes=with_inodes)
         disk_deadline = began + min(self._limits.disk_answer, timeout_seconds)
         while True:
             for answer in self.read():
@@ -355,8 +363,13 @@ class ProbeChannel(abc.ABC):
 
     def _send_unsent(self) -> None:
         """Write ticks in their order as far as that takes no waiting."""
-        while self._unsent and self._send(f"{self._unsent[0]}\n".encode("ascii")):
+        while self._unsent:
+            tick = self._unsent[0]
+            flag = "i\n" if tick in self._with_inodes else ""
+            if not self._send(f"{flag}{tick}\n".encode("ascii")):
+                break
             self._unsent.pop(0)
+            self._with_inodes.discard(tick)
         self.is_postponed = bool(self._unsent)
 
     def _take(self, piece: bytes) -> Iterator[Answer]:

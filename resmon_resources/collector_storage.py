@@ -23,6 +23,7 @@ from resmon_resources.postgres import PostgresResource
 from resmon_resources.sample_store import (
     Committed,
     Failure,
+    FileSystemUsage,
     Sample,
     Status,
     Stretch,
@@ -180,6 +181,7 @@ class CollectorStorage:
         stretches: Sequence[Stretch],
         *,
         now: datetime,
+        file_systems: Sequence[FileSystemUsage] = (),
     ) -> Committed | None:
         """Write one batch; None while the database is away, nothing was written then."""
 
@@ -191,6 +193,7 @@ class CollectorStorage:
                 stretches=stretches,
                 status_of=self._status_of,
                 shard=self._shards[0],
+                file_systems=file_systems,
             )
 
         return self._on_write(write, now=now)

@@ -371,8 +371,13 @@ class Fleet:
         self._posted += 1
         self._post(functools.partial(self._reconcile, wanted))
 
-    def request(self, server_id: int, tick: int) -> bool:
+    def request(self, server_id: int, tick: int, *, with_inodes: bool = False) -> bool:
         """Ask a server for an answer to `tick`, 1 or more and never the same twice; never waits.
+
+        Args:
+            server_id: which server.
+            tick: number of the answer.
+            with_inodes: ask for inodes and types of the file systems too, a second df on the host.
 
         Returns:
             False when it has no open channel; `failure_of` says why. True means that `Answered`,
@@ -381,7 +386,11 @@ class Fleet:
         member = self._members.get(server_id)
         if member is None or not member.is_open:
             return False
-        self._post(functools.partial(self._request, server_id, member.generation, tick))
+        self._post(
+            functools.partial(
+                self._request, server_id, member.generation, tick, with_inodes=with_inodes
+            )
+        )
         return True
 
     def events(self, timeout_seconds: float) -> list[Event]:
@@ -733,18 +742,26 @@ class Fleet:
         )
         channel.notify(_OncePosted(self._post, serve))
 
-    def _request(self, server_id: int, generation: int, tick: int) -> None:
+    def _request(self, server_id: int, generation: int, tick: int, *, with_inodes: bool) -> None:
         """A caller asks for an answer."""
         member = self._current(server_id, generation)
         if member is not None and member.is_open:
-            self._ask(server_id, generation, tick, self._limits.answer)
+            self._ask(server_id, generation, tick, self._limits.answer, with_inodes=with_inodes)
 
-    def _ask(self, server_id: int, generation: int, tick: int, seconds: float) -> None:
+    def _ask(
+        self,
+        server_id: int,
+        generation: int,
+        tick: int,
+        seconds: float,
+        *,
+        with_inodes: bool = False,
+    ) -> None:
         """Write a tick, and look later whether its answer came."""
         channel = self._members[server_id].channel
         if channel is None:
             return
-        channel.request(tick)
+        channel.request(tick, with_inodes=with_inodes)
         self._look_again_if_postponed(server_id, generation, channel)
         take_core = functools.partial(self._take_core, server_id, generation, channel, tick)
         give_up = functools.partial(self._give_up, server_id, generation, channel, tick)

@@ -113,6 +113,37 @@ def read_status(
         ).fetchall()
 
 
+@dataclass(frozen=True, slots=True)
+class FileSystemStatus:
+    """Newest state of one mount; None means not measured. Units stand in the names."""
+
+    server_id: int
+    collected_at: datetime
+    mount: str
+    device: str
+    type: str | None
+    total_bytes: int | None
+    used_bytes: int | None
+    available_bytes: int | None
+    used_pct: float | None
+    inodes_total: int | None
+    inodes_used: int | None
+    inodes_used_pct: float | None
+
+
+def read_file_systems(
+    connection: psycopg.Connection[Any], server_ids: Sequence[int]
+) -> list[FileSystemStatus]:
+    """Mounts of these servers as of their last sample, by server and mount point."""
+    with (
+        connection.transaction(),
+        connection.cursor(row_factory=class_row(FileSystemStatus)) as cursor,
+    ):
+        return cursor.execute(
+            load_query("raw", "select_filesystem_status"), {"server_ids": list(server_ids)}
+        ).fetchall()
+
+
 def columns_of(granularity: Granularity) -> dict[str, Kind]:
     """Names and kinds of the columns that `stream_rows` yields, in order."""
     return SAMPLE_COLUMNS if granularity == "raw" else BUCKET_COLUMNS

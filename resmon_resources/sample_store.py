@@ -62,6 +62,37 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class FileSystemUsage:
+    """One row of raw.filesystem_usage. None means not measured, never zero.
+
+    Attributes:
+        server_id: server that was read.
+        organization_id: organization that owned it at `collected_at`.
+        collected_at: the server's scheduled instant, aware UTC.
+        mount: mount point.
+        device: as df names it; of ZFS the dataset.
+        type: as in /proc/mounts.
+        total_bytes: size; None when the mount did not answer in time.
+        used_bytes: in use.
+        available_bytes: free for an ordinary user.
+        inodes_total: inodes; None where the file system has no fixed number of them.
+        inodes_used: of these in use.
+    """
+
+    server_id: int
+    organization_id: int
+    collected_at: datetime
+    mount: str
+    device: str
+    type: str | None = None
+    total_bytes: int | None = None
+    used_bytes: int | None = None
+    available_bytes: int | None = None
+    inodes_total: int | None = None
+    inodes_used: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Failure:
     """A scheduled instant of a server without a sample, and why.
 
@@ -108,13 +139,16 @@ class Committed:
     Attributes:
         inserted: raw rows that were new.
         duplicates: samples whose key was there already; they change nothing.
+        file_systems: rows of raw.filesystem_usage that were new.
     """
 
     inserted: int
     duplicates: int
+    file_systems: int = 0
 
 
 _SAMPLE_COLUMNS = tuple(field.name for field in fields(Sample))
+_FILE_SYSTEM_COLUMNS = tuple(field.name for field in fields(FileSystemUsage))
 
 
 def commit_batch(
@@ -125,11 +159,13 @@ def commit_batch(
     stretches: Sequence[Stretch],
     status_of: Callable[[Sample], Status],
     shard: int,
+    file_systems: Sequence[FileSystemUsage] = (),
 ) -> Committed:
     """Write a batch in one transaction: raw rows, ledger revisions, latest status, coverage.
 
-    May be repeated: a sample whose key exists changes nothing and does not move the ledger; a state
-    older than the stored one is ignored; a stretch replaces the one with the same start.
+    May be repeated: a sample or file system whose key exists changes nothing and does not move the
+    ledger; a state older than the stored one is ignored; a stretch replaces the one with the same
+    start.
 
     Args:
         connection: any open connection; the transaction is made and committed here.
@@ -138,12 +174,13 @@ def commit_batch(
         stretches: coverage rows to insert or extend.
         status_of: the rule that turns a sample into a status.
         shard: whose ledger revision grows.
+        file_systems: grain (server_id, mount, collected_at); their day partitions must exist.
 
     Raises:
         psycopg.Error: the transaction was rolled back; nothing was written.
     """
     ordered = sorted(samples, key=lambda sample: (sample.server_id, sample.collected_at))
-    inserted = 0
+    inserted = new_file_systems = 0
     with connection.transaction():
         if ordered:
             columns: dict[str, Any] = {
@@ -154,6 +191,15 @@ def commit_batch(
             ).fetchone()
             inserted = int(row[0]) if row else 0
             connection.execute(load_query("raw", "upsert_status"), _status_rows(ordered, status_of))
+        if file_systems:
+            row = connection.execute(
+                load_query("raw", "insert_filesystem_usage"),
+                {
+                    name: [getattr(item, name) for item in file_systems]
+                    for name in _FILE_SYSTEM_COLUMNS
+                },
+            ).fetchone()
+            new_file_systems = int(row[0]) if row else 0
         if failures:
             connection.execute(load_query("raw", "upsert_failures"), _failure_rows(failures))
         if stretches:
@@ -162,7 +208,11 @@ def commit_batch(
                 load_query("raw", "upsert_coverage"),
                 {name: [getattr(stretch, name) for stretch in stretches] for name in names},
             )
-    return Committed(inserted=inserted, duplicates=len(ordered) - inserted)
+    return Committed(
+        inserted=inserted,
+        duplicates=len(ordered) - inserted,
+        file_systems=new_file_systems,
+    )
 
 
 def ensure_raw_partitions(
@@ -170,10 +220,11 @@ def ensure_raw_partitions(
 ) -> None:
     """Make the day partitions of raw that cover [start, end)."""
     with connection.transaction():
-        connection.execute(
-            "select ops.ensure_partitions('raw.server_resource_metrics', 'day', %s, %s)",
-            (start, end + timedelta(days=1)),
-        )
+        for table in ("raw.server_resource_metrics", "raw.filesystem_usage"):
+            connection.execute(
+                "select ops.ensure_partitions(%s, 'day', %s, %s)",
+                (table, start, end + timedelta(days=1)),
+            )
 
 
 def latest_stretches(connection: psycopg.Connection[Any], *, since: datetime) -> list[Stretch]:

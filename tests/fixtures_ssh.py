@@ -13,7 +13,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -131,16 +131,24 @@ def frames(nonce: str, tick: int, *, has_disk: bool = True, pad: str = "") -> by
     return "".join(f"{line}\n" for line in lines).encode()
 
 
+async def ticks_of(process: asyncssh.SSHServerProcess[bytes]) -> AsyncIterator[int]:
+    """The ticks that come in; other lines are ignored, as the probe does."""
+    async for line in process.stdin:
+        if line.strip().isdigit():
+            yield int(line)
+
+
 async def canned(process: asyncssh.SSHServerProcess[bytes]) -> None:
     """Answer every tick with canned frames."""
-    async for line in process.stdin:
-        process.stdout.write(frames(nonce_of(process), int(line)))
+    async for tick in ticks_of(process):
+        process.stdout.write(frames(nonce_of(process), tick))
 
 
-async def real_probe(process: asyncssh.SSHServerProcess[bytes]) -> None:
-    """Run the command in a real shell, as sshd does."""
+async def real_probe(process: asyncssh.SSHServerProcess[bytes], *, shell: str = "/bin/sh") -> None:
+    """Run the command in a real shell, as sshd does; `shell` takes the place of the host's."""
+    command = (process.command or "").replace("exec /bin/sh ", f"exec {shell} ", 1)
     child = await asyncio.create_subprocess_exec(
-        *("/bin/sh", "-c", process.command or ""),
+        *("/bin/sh", "-c", command),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -249,14 +257,14 @@ async def unsupported(process: asyncssh.SSHServerProcess[bytes]) -> None:
 
 async def core_only(process: asyncssh.SSHServerProcess[bytes]) -> None:
     """df hangs: the disk frame never comes."""
-    async for line in process.stdin:
-        process.stdout.write(frames(nonce_of(process), int(line), has_disk=False))
+    async for tick in ticks_of(process):
+        process.stdout.write(frames(nonce_of(process), tick, has_disk=False))
 
 
 async def trickle(process: asyncssh.SSHServerProcess[bytes]) -> None:
     """Answers in pieces of seven bytes."""
-    async for line in process.stdin:
-        answer = frames(nonce_of(process), int(line))
+    async for tick in ticks_of(process):
+        answer = frames(nonce_of(process), tick)
         for start in range(0, len(answer), 7):
             process.stdout.write(answer[start : start + 7])
             await asyncio.sleep(0)

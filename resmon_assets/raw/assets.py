@@ -1,7 +1,8 @@
-"""Stage raw: the asset of samples, one run per UTC hour and shard.
+"""Stage raw: the asset of samples, one run per UTC hour and shard, and that of file systems.
 
 Belongs here: what a materialization means (collect the running hour, report a past one) and what it
-reports. The loop is in collector.py; supervision in automation.py.
+reports. File systems come with the samples of the same run; docs/decisions/0002-file-systems.md
+says why they are an external asset. The loop is in collector.py; supervision in automation.py.
 """
 
 import logging
@@ -14,6 +15,7 @@ import sqlalchemy.exc
 from dagster import (
     AssetExecutionContext,
     AssetMaterialization,
+    AssetSpec,
     BackfillPolicy,
     Config,
     DagsterRunStatus,
@@ -24,8 +26,9 @@ from dagster import (
 )
 from pydantic import Field
 
+from resmon_assets.frames import RAW_FILE_SYSTEMS as FILE_SYSTEM_COLUMNS
 from resmon_assets.frames import RAW_SAMPLES as RAW_COLUMNS
-from resmon_assets.naming import OWNER, RAW_SAMPLES
+from resmon_assets.naming import OWNER, RAW_FILE_SYSTEMS, RAW_SAMPLES
 from resmon_assets.partitions import hour_key, raw_hour_partitions
 from resmon_assets.raw.collector import HOUR, Collector, Ended, Figures
 from resmon_assets.raw.difference import status_of
@@ -99,6 +102,22 @@ def raw_server_resource_metrics(
         )
         raise _refusal(msg)
     return _collect_hour(context, config, postgres, ssh, hour=start)
+
+
+raw_filesystem_usage = AssetSpec(
+    key=RAW_FILE_SYSTEMS,
+    description=(
+        "Use and inodes of every mounted file system of every server, every five minutes.\n\n"
+        "Collected by the run of `raw/server_resource_metrics` together with its samples, which "
+        "records a materialization here for every five minutes; it cannot be materialized by "
+        "itself."
+    ),
+    group_name="raw",
+    owners=[OWNER],
+    kinds={"ssh", "postgres"},
+    metadata=table_metadata(RAW_FILE_SYSTEMS, FILE_SYSTEM_COLUMNS),
+    partitions_def=raw_hour_partitions,
+)
 
 
 def _collect_hour(
@@ -178,6 +197,17 @@ class EventReporter:
                 metadata=figures_metadata(figures, now=now, is_complete=False),
             )
         )
+        if figures.file_systems:
+            self._waiting.append(
+                AssetMaterialization(
+                    asset_key=RAW_FILE_SYSTEMS,
+                    partition=hour_key(self._hour),
+                    metadata={
+                        "rows": MetadataValue.int(figures.file_systems),
+                        "servers_processed": MetadataValue.int(len(figures.file_system_servers)),
+                    },
+                )
+            )
         try:
             while self._waiting:
                 self._log_event(self._waiting[0])

@@ -16,7 +16,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from resmon_assets.raw.coverage import OK, CoverageTracker
@@ -26,8 +26,8 @@ from resmon_resources.collector_registry import Orders
 from resmon_resources.errors import Cause, ProbeUnreadable
 from resmon_resources.fleet import Answered, ChannelState, Event, Lost, Opened, OpenFailed, Target
 from resmon_resources.inventory import Server
-from resmon_resources.probe.reading import Reading, parse_answer
-from resmon_resources.sample_store import Committed, Failure, Sample, Stretch
+from resmon_resources.probe.reading import FileSystem, Reading, parse_answer
+from resmon_resources.sample_store import Committed, Failure, FileSystemUsage, Sample, Stretch
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +47,8 @@ BEAT_EVERY = timedelta(seconds=5)
 INVENTORY_EVERY = timedelta(seconds=10)
 """Changes of the inventory take effect within this time, that is within two ticks of 30 s."""
 REPORT_EVERY = timedelta(minutes=5)
+FILE_SYSTEMS_EVERY = timedelta(minutes=5)
+"""Windows, aligned to the hour, of which each has one row per server and mount."""
 QUEUE_ROWS = 200_000
 """Samples kept in memory while Postgres is away: ten minutes of 10,000 servers. The oldest go
 first."""
@@ -59,7 +61,7 @@ class Channels(Protocol):
     def reconcile(self, targets: Iterable[Target]) -> None:
         """Make the set of connections equal to `targets`."""
 
-    def request(self, server_id: int, tick: int) -> bool:
+    def request(self, server_id: int, tick: int, *, with_inodes: bool = False) -> bool:
         """Ask a server for an answer to `tick`; False without an open channel."""
 
     def events(self, timeout_seconds: float) -> list[Event]:
@@ -97,6 +99,7 @@ class Storage(Protocol):
         stretches: Sequence[Stretch],
         *,
         now: datetime,
+        file_systems: Sequence[FileSystemUsage] = (),
     ) -> Committed | None:
         """Write one batch; None while the database is away, nothing was written then."""
 
@@ -112,6 +115,8 @@ class Figures:
         failures: scheduled instants without a sample, by cause.
         lateness_ms: milliseconds from each scheduled instant to its answer.
         lost: samples dropped because the queue was full while Postgres was away.
+        file_systems: rows of raw.filesystem_usage committed.
+        file_system_servers: servers whose file systems were read.
     """
 
     started_at: datetime
@@ -121,6 +126,8 @@ class Figures:
     lateness_ms: list[float] = field(default_factory=list)
     servers: set[int] = field(default_factory=set)
     lost: int = 0
+    file_systems: int = 0
+    file_system_servers: set[int] = field(default_factory=set)
 
     def add(self, other: "Figures") -> None:
         """Add another stretch to this one."""
@@ -130,6 +137,8 @@ class Figures:
         self.lateness_ms += other.lateness_ms
         self.servers |= other.servers
         self.lost += other.lost
+        self.file_systems += other.file_systems
+        self.file_system_servers |= other.file_system_servers
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +148,7 @@ class _Pending:
     instant: datetime
     asked_at: datetime
     is_stored: bool
+    has_file_systems: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +202,9 @@ class Collector:
         self._due: list[tuple[datetime, int]] = []
         self._scheduled: dict[int, datetime] = {}
         self._samples: list[Sample] = []
+        self._file_systems: list[FileSystemUsage] = []
+        # Server -> the five minutes of which it has told its file systems.
+        self._measured: dict[int, datetime] = {}
         self._failures: list[Failure] = []
         self._stretches: dict[tuple[int, datetime], Stretch] = {}
         self._batch_since: datetime | None = None
@@ -283,6 +296,7 @@ class Collector:
         for server_id in before.keys() - self._servers.keys():
             self._scheduled.pop(server_id, None)
             self._previous.pop(server_id, None)
+            self._measured.pop(server_id, None)
         logger.info("inventory: %d active servers (%d before)", len(self._servers), len(before))
 
     def _schedule(self, server: Server, *, after: datetime) -> None:
@@ -323,8 +337,10 @@ class Collector:
             self._schedule(server, after=max(instant, now - _interval(server)))
             is_stored = instant >= self._hour
             tick = int(instant.timestamp()) // server.interval_seconds
-            if self._fleet.request(server_id, tick):
-                self._pending[server_id, tick] = _Pending(instant, now, is_stored)
+            # Until the window has its rows: an answer may be lost, or a hung mount hide them all.
+            with_inodes = is_stored and self._measured.get(server_id) != _window_of(instant)
+            if self._fleet.request(server_id, tick, with_inodes=with_inodes):
+                self._pending[server_id, tick] = _Pending(instant, now, is_stored, with_inodes)
             elif is_stored:
                 state = self._fleet.failure_of(server_id)
                 if state.cause is not None:  # None: opening for the first time
@@ -383,8 +399,33 @@ class Collector:
                 clock_skew_seconds=clock_skew_seconds(reading, event.received_at),
             )
         )
+        if pending.has_file_systems and reading.file_systems:
+            self._keep_file_systems(server, pending.instant, reading.file_systems)
         self._figures.lateness_ms.append((event.received_at - pending.instant.timestamp()) * 1000.0)
         self._note(server, pending.instant, OK)
+
+    def _keep_file_systems(
+        self, server: Server, instant: datetime, found: Iterable[FileSystem]
+    ) -> None:
+        """Queue the file systems of an instant; the window has its rows then."""
+        self._measured[server.server_id] = _window_of(instant)
+        self._figures.file_system_servers.add(server.server_id)
+        self._file_systems += [
+            FileSystemUsage(
+                server_id=server.server_id,
+                organization_id=server.organization_id,
+                collected_at=instant,
+                mount=fs.mount,
+                device=fs.device,
+                type=fs.type,
+                total_bytes=fs.total_bytes,
+                used_bytes=fs.used_bytes,
+                available_bytes=fs.available_bytes,
+                inodes_total=fs.inodes_total,
+                inodes_used=fs.inodes_used,
+            )
+            for fs in found
+        ]
 
     def _fail_pending(
         self,
@@ -464,7 +505,9 @@ class Collector:
         """Write what has come; keep it when the database is away."""
         self._keep_stretches(with_grown=with_grown)
         stretches = list(self._stretches.values())
-        committed = self._storage.commit(self._samples, self._failures, stretches, now=now)
+        committed = self._storage.commit(
+            self._samples, self._failures, stretches, now=now, file_systems=self._file_systems
+        )
         self._batch_since = None
         if committed is None:
             self._batch_since = now
@@ -472,7 +515,9 @@ class Collector:
             return
         self._figures.samples += committed.inserted
         self._figures.duplicates += committed.duplicates
+        self._figures.file_systems += committed.file_systems
         self._samples, self._failures, self._stretches = [], [], {}
+        self._file_systems = []
 
     def _drop_oldest(self) -> None:
         """Bound the queue; what is dropped is counted and shown."""
@@ -482,6 +527,7 @@ class Collector:
             self._figures.lost += excess
             logger.error("database away and queue full: %d oldest samples dropped", excess)
         del self._failures[:-QUEUE_ROWS]
+        del self._file_systems[:-QUEUE_ROWS]
 
     def _flush_report(self, now: datetime) -> None:
         """Store open stretches, hand the figures out and start new ones."""
@@ -526,6 +572,11 @@ def latest_instant(server: Server, now: datetime) -> datetime:
     return instant_at_or_before(
         now, server_id=server.server_id, interval_seconds=server.interval_seconds
     )
+
+
+def _window_of(instant: datetime) -> datetime:
+    """Start of the five minutes of UTC in which an instant lies."""
+    return instant - (instant - datetime(1970, 1, 1, tzinfo=UTC)) % FILE_SYSTEMS_EVERY
 
 
 def _interval(server: Server) -> timedelta:

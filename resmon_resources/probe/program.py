@@ -4,18 +4,23 @@ Belongs here: the program text and the command lines. Runs nothing, reads no ans
 reading.py do). Imports nothing of ours.
 
 Protocol, version 1. The client writes the tick number in decimal and a newline; anything else is
-ignored; end of file ends the program (one tick and end of file is a single shot). Per tick the
-program prints frames of lines; a marker is `@@RESMON1 <nonce> <kind> <tick>`:
+ignored; end of file ends the program (one tick and end of file is a single shot). A line `i` before
+a tick asks for the inodes and types of its file systems too; a probe that does not know it ignores
+it. Per tick the program prints frames of lines; a marker is `@@RESMON1 <nonce> <kind> <tick>`:
 
     B k   core frame begins             D k   disk frame begins
     boot <boot id>                      df <exit status of df>
     up <uptime> <idle>                  now <seconds since the epoch, with fraction if date can>
     cpu <ten jiffy counters>            root <file system type of />
-    online <list of cores>              mounts <how many df was asked for>[ cut]
+    online <list of cores>              mounts <how many there are>[ cut][ hung]
     load <contents of loadavg>          <output of df -Pk>
     mem <key: kB>...                    F k   disk frame ends
     net <name> <in> <out>...
     E k   core frame ends               X k <reason>   no disk frame, or nothing at all
+
+After `i` these lines stand before the end of the disk frame:
+
+    inodes <exit status of df>, <output of df -Pi>, types, and <type> <device> <mount> per mount
 
 Lines end with a carriage return: bash flushes its output at each newline, so that a frame of a
 background job and one of the foreground were mixed line by line (and SSH sent each line in a packet
@@ -30,6 +35,10 @@ read one byte per system call, so reading stops at MemAvailable (older kernels: 
 the fallback), the boot id is read once, and the mount table (hundreds of KB on a Kubernetes node)
 goes through grep every tenth tick, after the core frame is out. df and date run in the background.
 benchmarks/probe.py measures it.
+
+A file system that hangs: df gets 10 s for all of them. When they pass, the next ticks ask for each
+by itself with 2 s, at most four times in vain, until all answer again: `hung` says that some are
+missing. A df that no signal ends (or a host without timeout) is `df-busy` for as long as it hangs.
 
 Which interfaces count: those with a bus device behind them (/sys/class/net/<name>/device), so that
 bridges, bonds, VLANs, tunnels and container links never double the traffic of their members; a
@@ -52,6 +61,10 @@ MARKER = f"@@RESMON{PROBE_VERSION}"
 MAX_MOUNTS = 200
 """More mounts than this are cut, and the disk totals are then unknown rather than too small."""
 
+STATUS_HUNG = 3
+"""Exit status of the job that prints the disk frame when a df did not return in time: the next tick
+asks for each mount by itself."""
+
 _NONCE = re.compile(r"[0-9A-Za-z]{8,64}\Z")
 
 # The text goes between single quotes through an unknown login shell. So: no single quote and no
@@ -65,12 +78,13 @@ read -r b </proc/sys/kernel/random/boot_id;
 """
 
 _START_DISK = """\
-w=$(printf "\\nx"); w=${w%x};
+w=$(printf "\\nx"); w=${w%x}; n= H=0 T=;
 timeout 9 true </dev/null && t="timeout 10";
 """
 
 _CORE = """\
 while read -r k; do
+case $k in i) n=i; continue;; esac;
 [ "$k" -ge 0 ] || continue;
 u= c= o= l= e= q= v=;
 read -r u </proc/uptime; read -r c </proc/stat;
@@ -95,8 +109,9 @@ printf "%s\\r" "$h B $k" "boot $b" "up $u" "$c" "online $o" "load $l" \
 
 _DISK = f"""\
 if [ "$p" ]; then s= q=; read -r x x s q x </proc/$p/stat;
-case $q.$s in $$.[ZX]) ;; $$.?) printf "%s\\r" "$h X $k df-busy"; continue;; esac; wait $p; p=; fi;
-if [ $a -le 0 ]; then a=10 g=" " z= f=;
+case $q.$s in $$.[ZX]) ;; $$.?) printf "%s\\r" "$h X $k df-busy"; continue;; esac;
+wait $p; H=$? p=; fi;
+if [ $a -le 0 ]; then a=10 g=" " z= f= T=;
 y="ext[234]|xfs|btrfs|zfs|f2fs|jfs|reiserfs|bcachefs|nilfs2";
 set -- $(grep -E "^[^ ]* / |^[^ ]* [^ ]* ($y) " /proc/mounts);
 i=$# j=0;
@@ -104,11 +119,20 @@ while [ $i -ge 6 ]; do i=$((i-6)) d=$1 m=$2 y=$3; shift 6;
 case $m in /) f=$y;; *) case $d in /dev/loop*|/dev/ram*|/dev/zram*) continue;; esac;; esac;
 case $g in *" $d "*) continue;; esac; g="$g$d ";
 if [ $j -ge {MAX_MOUNTS} ]; then z=" cut"; continue; fi; j=$((j+1));
-case $m in *"\\0"*|*"\\1"*) m=$(printf "%b" "$m");; esac; set -- "$@" "$m"; done; fi; a=$((a-1));
+case $m in *"\\0"*|*"\\1"*) m=$(printf "%b" "$m");; esac; T="$T$y $d $m$w";
+set -- "$@" "$m"; done; fi; a=$((a-1));
 if [ $# -eq 0 ]; then printf "%s\\r" "$h X $k no-mounts"; continue; fi;
-{{ o=$($t df -Pk "$@"); r=$? m=$#; IFS=$w; set -- $o;
+{{ m=$# o= r=0 v=0;
+if [ "$H" = {STATUS_HUNG} ]; then i=$#; while [ $i -gt 0 ]; do i=$((i-1)) x=$1; shift;
+[ $v -lt 4 ] || continue; q=$(${{t:+timeout 2}} df -Pk "$x");
+case $? in 124|137|143) v=$((v+1));; *) o="$o$q$w"; set -- "$@" "$x";; esac; done;
+[ $v -eq 0 ] || z="$z hung"; else o=$($t df -Pk "$@"); r=$?; fi;
+case $r.$v in 124.*|137.*|143.*) H=1 n=;; *.0) H=0;; *) H=1;; esac;
+if [ "$n" ]; then s=1 q=; if [ $# -gt 0 ]; then q=$(${{t:+timeout 5}} df -Pi "$@"); s=$?; fi; fi;
+IFS=$w; set -- $o; if [ "$n" ]; then set -- $o "inodes $s" $q types $T; fi;
 printf "%s\\r" "$h D $k" "df $r" "now $(date +%s.%N)" "root $f" "mounts $m$z" "$@" "$h F $k";
-}} </dev/null & p=$! ;
+[ $H = 0 ] || exit {STATUS_HUNG};
+}} </dev/null & p=$! n=;
 """
 
 _NO_DISK = """\

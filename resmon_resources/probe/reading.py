@@ -11,7 +11,7 @@ than a gap.
 import math
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from resmon_resources.errors import ProbeUnreadable
 from resmon_resources.probe.framing import Answer
@@ -38,6 +38,9 @@ _CORES = re.compile(r"(\d{1,6})(?:-(\d{1,6}))?\Z", re.ASCII)
 _EPOCH = re.compile(r"(\d{1,12})(?:\.(\d{1,9}))?(?!\d)", re.ASCII)
 _DECIMAL = re.compile(r"\d{1,18}(?:\.\d{1,9})?\Z", re.ASCII)
 _MAX_DIGITS = 19
+
+_INODES = re.compile(r"inodes \d{1,3}\Z", re.ASCII)
+"""Head of the output of `df -Pi`; no line of df is like it."""
 
 _STATUS_OF_TIMEOUT = {124, 137, 143}
 """124 is what coreutils' timeout returns, 143 (128 + TERM) busybox's, 137 (128 + KILL) someone
@@ -68,22 +71,29 @@ class CpuCounters:
 
 @dataclass(frozen=True, slots=True)
 class FileSystem:
-    """One line of df.
+    """One line of df, with what was asked for beside it.
 
     Attributes:
         device: as df names it; on ZFS the dataset.
         mount: mount point; bytes that are not text are escaped with a backslash.
-        total_bytes: size.
+        total_bytes: size; None for a mount that df was asked for and that did not answer in time.
         used_bytes: in use, reserved blocks not counted; None when it cannot be true (more than the
             size).
         available_bytes: free for an ordinary user; None when it cannot be true.
+        type: as in /proc/mounts; None when the tick did not ask for it.
+        inodes_total: inodes; None when the tick did not ask, the file system has no fixed number of
+            them (btrfs), or the df of the host cannot count them.
+        inodes_used: of these in use.
     """
 
     device: str
     mount: str
-    total_bytes: int
+    total_bytes: int | None
     used_bytes: int | None
     available_bytes: int | None
+    type: str | None = None
+    inodes_total: int | None = None
+    inodes_used: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,10 +123,10 @@ class Reading:
             SReclaimable - Shmem.
         interfaces: those that count (see program.py); an empty tuple when the host has none.
         file_systems: one per device; None when df gave nothing, see `disk_reason`.
-        disk_used_bytes: sum over the file systems; see `_disk_totals`.
+        disk_used_bytes: sum over the file systems; see `_disk_totals`. None when one of them hung.
         disk_total_bytes: sum over the same file systems.
         disk_reason: why there is no disk: a reason of `Answer`, `df-timeout`, `df-missing`,
-            `df-failed`, `df-cut`.
+            `df-failed`, `df-cut`; `df-hung` when only some mounts did not answer in time.
         mounts_asked: mounts that the probe asked df for; more than came back when some may not be
             read.
         clock_epoch_seconds: the host's clock when df had returned; +- 0.5 s where date knows no
@@ -331,14 +341,16 @@ def _interfaces(text: str) -> tuple[Interface, ...] | None:
 
 
 def _disk(lines: tuple[str, ...]) -> _Disk:
-    """The disk frame: status, clock, then the output of df."""
+    """The disk frame: status, clock, the output of df, and inodes and types when asked for."""
     head = _fields(lines[:4])
     status = _integer(head.get("df", ""), maximum=255)
-    asked, _, cut = head.get("mounts", "").partition(" ")
+    asked, _, rest = head.get("mounts", "").partition(" ")
+    flags = rest.split()
     clock = _clock(head.get("now", ""))
     mounts_asked = _integer(asked, maximum=_MAX_CORES)
+    sizes, inodes, types = _sections(lines[4:])
     found: dict[str, FileSystem] = {}
-    for line in lines[4:]:
+    for line in sizes:
         file_system = _file_system(line)
         if file_system is not None:
             found.setdefault(file_system.device, file_system)
@@ -347,20 +359,74 @@ def _disk(lines: tuple[str, ...]) -> _Disk:
         reason = "df-timeout"
     elif not found:
         reason = "df-missing" if status == _STATUS_NOT_FOUND else "df-failed"
+        reason = "df-hung" if "hung" in flags else reason
     if reason is not None:
         return _Disk(reason=reason, mounts_asked=mounts_asked, clock_epoch_seconds=clock)
-    file_systems = tuple(found.values())
+    partial = next((flag for flag in ("cut", "hung") if flag in flags), None)
     used, total = (
-        (None, None) if cut else _disk_totals(file_systems, root_type=head.get("root", ""))
+        _disk_totals(tuple(found.values()), root_type=head.get("root", ""))
+        if partial is None
+        else (None, None)
     )
     return _Disk(
-        file_systems=file_systems,
+        file_systems=_with_details(
+            tuple(found.values()), inodes=inodes, types=types, has_hung="hung" in flags
+        ),
         used_bytes=used,
         total_bytes=total,
-        reason="df-cut" if cut else None,
+        reason=None if partial is None else f"df-{partial}",
         mounts_asked=mounts_asked,
         clock_epoch_seconds=clock,
     )
+
+
+def _sections(lines: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Sizes, inodes and types; the latter two are empty when the tick did not ask for them."""
+    at = next((i for i, line in enumerate(lines) if _INODES.match(line)), len(lines))
+    end = next((i for i in range(at, len(lines)) if lines[i] == "types"), len(lines))
+    return lines[:at], lines[at + 1 : end], lines[end + 1 :]
+
+
+def _with_details(
+    found: tuple[FileSystem, ...],
+    *,
+    inodes: tuple[str, ...],
+    types: tuple[str, ...],
+    has_hung: bool,
+) -> tuple[FileSystem, ...]:
+    """Add types and inodes by mount point, and the mounts that hung, without values."""
+    if not types:
+        return found
+    counts = {
+        _printable(match["mount"]): (_integer(match["total"]), _integer(match["used"]))
+        for match in map(_DF_LINE.match, inodes)
+        if match is not None
+    }
+    # The last of several mounts on one point is the one that is seen.
+    known = {
+        _printable(mount): (kind, _printable(device))
+        for kind, device, mount in (line.split(" ", 2) for line in types if line.count(" ") > 1)
+    }
+    detailed = []
+    for fs in found:
+        total, used = counts.get(fs.mount, (None, None))
+        is_counted = bool(total) and used is not None and used <= (total or 0)
+        detailed.append(
+            replace(
+                fs,
+                type=known[fs.mount][0] if fs.mount in known else None,
+                inodes_total=total or None,
+                inodes_used=used if is_counted else None,
+            )
+        )
+    if has_hung:
+        answered = {fs.mount for fs in found}
+        detailed += [
+            FileSystem(device, mount, None, None, None, type=kind)
+            for mount, (kind, device) in known.items()
+            if mount not in answered
+        ]
+    return tuple(detailed)
 
 
 def _file_system(line: str) -> FileSystem | None:
@@ -395,7 +461,7 @@ def _disk_totals(
     used = total = 0
     pool_available: dict[str, int] = {}
     for fs in file_systems:
-        if fs.used_bytes is None:
+        if fs.used_bytes is None or fs.total_bytes is None:
             continue
         is_root = fs.mount == "/"
         if fs.device.startswith("/"):

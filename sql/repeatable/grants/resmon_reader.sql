@@ -8,6 +8,7 @@ begin
         grant select on
             raw.server_resource_metrics,
             raw.server_status,
+            raw.filesystem_usage,
             tier.metrics_1min,
             tier.metrics_5min,
             tier.metrics_1hour,

@@ -8,6 +8,7 @@ begin
         grant select, insert, update, delete on
             raw.server_resource_metrics,
             raw.server_status,
+            raw.filesystem_usage,
             raw.collection_coverage,
             tier.metrics_1min,
             tier.metrics_5min,

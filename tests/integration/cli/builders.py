@@ -7,7 +7,13 @@ from resmon_resources import inventory
 from resmon_resources.errors import Cause
 from resmon_resources.inventory import Server
 from resmon_resources.postgres import PostgresResource
-from resmon_resources.sample_store import Failure, Sample, commit_batch, ensure_raw_partitions
+from resmon_resources.sample_store import (
+    Failure,
+    FileSystemUsage,
+    Sample,
+    commit_batch,
+    ensure_raw_partitions,
+)
 
 GIB = 2**30
 
@@ -75,6 +81,23 @@ def store_samples(
             shard=0,
         )
     return times
+
+
+def store_file_systems(
+    postgres: PostgresResource, server: Server, rows: Sequence[FileSystemUsage]
+) -> None:
+    """File systems of a server of which a sample is stored."""
+    assert {row.server_id for row in rows} == {server.server_id}
+    with postgres.connect(autocommit=True) as connection:
+        commit_batch(
+            connection,
+            samples=[],
+            failures=[],
+            stretches=[],
+            status_of=lambda _: "healthy",
+            shard=0,
+            file_systems=rows,
+        )
 
 
 def store_failure(postgres: PostgresResource, server: Server, cause: Cause, detail: str) -> None:

@@ -7,8 +7,15 @@ from pathlib import Path
 import pytest
 
 from resmon_resources.postgres import PostgresResource
+from resmon_resources.sample_store import FileSystemUsage
 from tests.fixtures_ssh import Endpoint
-from tests.integration.cli.builders import add_server, store_failure, store_samples
+from tests.integration.cli.builders import (
+    GIB,
+    add_server,
+    store_failure,
+    store_file_systems,
+    store_samples,
+)
 from tests.integration.cli.conftest import Resmon
 
 pytestmark = pytest.mark.integration
@@ -145,6 +152,39 @@ def test_show_tells_settings_and_latest_values(resmon: Resmon, postgres: Postgre
     assert as_json["cpu_pct"] == 42.0
     assert as_json["host"] == "web-1.invalid"
     assert as_json["tags"] == ["web"]
+
+
+def test_show_tells_the_mounts(resmon: Resmon, postgres: PostgresResource) -> None:
+    """Would let back: a full /var behind a disk total that looks fine."""
+    web = add_server(postgres, "web-1")
+    (at,) = store_samples(postgres, web, count=1)
+    known = {"server_id": web.server_id, "organization_id": web.organization_id}
+    full = FileSystemUsage(
+        **known,
+        collected_at=at,
+        mount="/var/[log]",
+        device="/dev/sdb1",
+        type="xfs",
+        total_bytes=10 * GIB,
+        used_bytes=9 * GIB,
+        available_bytes=1 * GIB,
+        inodes_total=1000,
+        inodes_used=420,
+    )
+    hung = FileSystemUsage(**known, collected_at=at, mount="/mnt", device="/dev/sdc", type="ext4")
+    store_file_systems(postgres, web, [full, hung])
+    lines = resmon("server", "show", "web-1").output.splitlines()
+    (line,) = (line for line in lines if "/var/[log]" in line)
+    assert line.split() == [
+        *("/var/[log]", "10.0", "GiB", "9.0", "GiB", "1.0", "GiB"),
+        *("90", "%", "42", "%", "xfs", "/dev/sdb1"),
+    ]
+    (line,) = (line for line in lines if "/mnt" in line)
+    assert "0" not in line
+    as_json = json.loads(resmon("server", "show", "web-1", "--format", "json").output)
+    assert [fs["mount"] for fs in as_json["file_systems"]] == ["/mnt", "/var/[log]"]
+    assert as_json["file_systems"][0]["used_bytes"] is None
+    assert as_json["file_systems"][1]["inodes_used_pct"] == 42.0
 
 
 def test_show_tells_why_a_server_fails(resmon: Resmon, postgres: PostgresResource) -> None:

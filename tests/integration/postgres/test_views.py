@@ -30,6 +30,7 @@ def db(postgres_connection):
         )
     for table, width in (
         ("raw.server_resource_metrics", "day"),
+        ("raw.filesystem_usage", "day"),
         ("tier.metrics_1min", "day"),
         ("tier.metrics_5min", "week"),
         ("tier.metrics_1hour", "month"),
@@ -47,10 +48,22 @@ def db(postgres_connection):
         [DAY, DAY + timedelta(seconds=30)],
     )
     connection.execute(
-        "insert into raw.server_status (server_id, status, last_attempt_at, memory_used_bytes, "
-        "memory_total_bytes) values (1, 'healthy', %s, 1, 2)",
-        [DAY],
+        "insert into raw.server_status (server_id, status, last_attempt_at, last_metrics_at, "
+        "memory_used_bytes, memory_total_bytes) values (1, 'healthy', %s, %s, 1, 2)",
+        [LAST, LAST],
     )
+    for collected_at, mount, total, used, available, inodes in (
+        (LAST - timedelta(minutes=9), "/", 100, 10, 85, 5),
+        (LAST - timedelta(minutes=9), "/gone", 100, 10, 85, 5),
+        (LAST - timedelta(minutes=4), "/", 100, 60, 20, 50),
+        (LAST - timedelta(minutes=4), "/hung", None, None, None, None),
+    ):
+        connection.execute(
+            "insert into raw.filesystem_usage (server_id, organization_id, collected_at, mount, "
+            "device, type, total_bytes, used_bytes, available_bytes, inodes_total, inodes_used) "
+            "values (1, 1, %s, %s, '/dev/sda', 'ext4', %s, %s, %s, 200, %s)",
+            [collected_at, mount, total, used, available, inodes],
+        )
     for tier in ("1min", "5min", "1hour", "1day"):
         connection.execute(
             f"insert into tier.metrics_{tier} (bucket_start, server_id, organization_id, "
@@ -58,6 +71,10 @@ def db(postgres_connection):
             [DAY],
         )
     return connection
+
+
+LAST = DAY + timedelta(days=1, minutes=2)
+"""The newest sample; the file systems of before midnight lie in another partition."""
 
 
 def rows(connection, query, values=None):
@@ -80,7 +97,13 @@ def test_every_column_is_explained_and_every_view_uses_the_readers_rights(db):
     )
     assert options == [
         (name, ["security_invoker=true"], True)
-        for name in ("metric_aggregations", "server_resource_metrics", "server_status")
+        for name in (
+            "filesystem_status",
+            "filesystem_usage",
+            "metric_aggregations",
+            "server_resource_metrics",
+            "server_status",
+        )
     ]
 
 
@@ -109,6 +132,25 @@ def test_status_has_a_row_per_server_that_is_not_deleted(db):
         ("web1", "acme", "active", "healthy", 50.0),
         ("web2", "acme", "active", None, None),
     ]
+
+
+def test_file_systems_have_shares_of_what_users_can_fill(db):
+    """Lets back: 60 % for a disk that is three quarters full, or 0 for "not measured"."""
+    found = rows(
+        db,
+        "select mount, used_pct, inodes_used_pct, server_name, organization_name "
+        "from resmon.filesystem_usage where collected_at > %s order by mount",
+        [LAST - timedelta(minutes=5)],
+    )
+    assert found == [("/", 75.0, 25.0, "web1", "acme"), ("/hung", None, None, "web1", "acme")]
+
+
+def test_the_status_of_file_systems_is_that_of_the_newest_instant(db):
+    """Lets back: a mount that was taken away and stays full for ever."""
+    query = "select mount, used_bytes from resmon.filesystem_status where server_id = 1 order by 1"
+    assert rows(db, query) == [("/", 60), ("/hung", None)]
+    db.execute("update raw.server_status set last_metrics_at = %s", [LAST + timedelta(minutes=7)])
+    assert rows(db, query) == [], "older than ten minutes: df does not answer any more"
 
 
 def test_buckets_end_where_the_next_begins_in_any_session_zone(db):
@@ -162,7 +204,13 @@ def test_a_reader_sees_the_views_and_neither_logins_nor_partitions(db, postgres)
             db.execute(f"create role {name}")
         migrations.apply(db, SQL_PATH, report=lambda _: None)
         db.execute("set role resmon_reader")
-        for view in ("server_status", "server_resource_metrics", "metric_aggregations"):
+        for view in (
+            "server_status",
+            "server_resource_metrics",
+            "metric_aggregations",
+            "filesystem_usage",
+            "filesystem_status",
+        ):
             assert rows(db, f"select * from resmon.{view}")
         for refused in (
             "select host, identity_file from inventory.servers",

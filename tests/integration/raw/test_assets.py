@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from dagster import DagsterInstance, materialize
 
-from resmon_assets.naming import RAW_SAMPLES
+from resmon_assets.naming import RAW_FILE_SYSTEMS, RAW_SAMPLES
 from resmon_assets.partitions import hour_key
 from resmon_assets.raw import assets
 from resmon_assets.raw.assets import raw_server_resource_metrics
@@ -120,7 +120,20 @@ def test_the_running_hour_is_collected_until_stopped(postgres, server, hour, run
             " from raw.server_resource_metrics order by collected_at desc limit 1"
         ).fetchone()
         ended = connection.execute("select end_reason from ops.collector").fetchall()
+        mounts = connection.execute(
+            "select mount, type is not null, used_bytes between 0 and total_bytes,"
+            " inodes_total is null or inodes_used between 0 and inodes_total"
+            " from resmon.filesystem_status where server_name = 'here'"
+        ).fetchall()
+        counted = connection.execute("select count(*) from raw.filesystem_usage").fetchone()
     assert row == (True,) * 7
+    assert ("/", True, True, True) in mounts
+    event = instance.get_latest_materialization_event(RAW_FILE_SYSTEMS)
+    assert event is not None
+    materialization = event.asset_materialization
+    assert materialization is not None
+    assert materialization.partition == hour_key(hour)
+    assert (materialization.metadata["rows"].value,) == counted
     assert ended == [("stop requested",)]
 
 

@@ -1,11 +1,13 @@
 """Bad servers from the wire to the tables: each gets its cause, none disturbs another, nothing
 false is stored."""
 
+import os
 import socket
 import threading
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
@@ -227,3 +229,50 @@ def test_a_paused_server_is_left_alone_and_a_new_one_is_taken_up(fleetful, tmp_p
         " join inventory.servers using (server_id) where name = 'first'"
     )
     assert last < paused_at + timedelta(seconds=16)
+
+
+def test_file_systems_reach_the_table_from_every_shell(fleetful, scripted_server, tmp_path):
+    """Would let back: a shell whose hosts have no file systems, or an older probe (here: canned
+    frames) of which not even the sizes are kept."""
+    shells = {"dash": "dash", "bash": "bash", "busybox": "busybox sh"}
+    for name, shell in shells.items():
+        _, endpoint = scripted_server(partial(servers.real_probe, shell=shell))
+        fleetful.add(name, endpoint)
+    fleetful.add("local")
+    fleetful.add("older", scripted_server(servers.canned)[1])
+    fleetful.add("df-hangs", scripted_server(servers.core_only)[1])
+    fleetful.start(KnownHosts(tmp_path / "known_hosts"))
+    measured = {*shells, "local", "older"}
+
+    def roots():
+        return {
+            row[0]: row[1:]
+            for row in fleetful.rows(
+                "select server_name, device, type, total_bytes, used_bytes, inodes_total"
+                " from resmon.filesystem_status where mount = '/'"
+            )
+        }
+
+    fleetful.wait_until(lambda: roots().keys() == measured and "df-hangs" in fleetful.samples())
+    fleetful.stop()
+
+    found = roots()
+    assert found.pop("older") == ("/dev/sda1", None, 1000 * 1024, 400 * 1024, None)
+    stat = os.statvfs("/")
+    for device, kind, total, used, inodes in found.values():
+        assert device
+        assert kind
+        assert total == pytest.approx(stat.f_blocks * stat.f_frsize, abs=1024)
+        assert 0 < used <= total
+        assert inodes == (stat.f_files or None)
+    # Each has its rows once: the window was not asked for again.
+    twice = (
+        "select server_id, mount, date_bin('5 minutes', collected_at, '2000-01-01Z')"
+        " from raw.filesystem_usage group by 1, 2, 3 having count(*) > 1"
+    )
+    assert fleetful.rows(twice) == []
+    at_samples = (
+        "select f.server_id from raw.filesystem_usage f left join raw.server_resource_metrics m"
+        " using (server_id, collected_at) where m.server_id is null"
+    )
+    assert fleetful.rows(at_samples) == []

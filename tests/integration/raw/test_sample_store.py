@@ -4,6 +4,7 @@ double."""
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 import pytest
 
 from resmon_assets.raw.difference import status_of
@@ -11,6 +12,7 @@ from resmon_resources.inventory import add_organization, add_server
 from resmon_resources.sample_store import (
     Committed,
     Failure,
+    FileSystemUsage,
     Sample,
     Stretch,
     commit_batch,
@@ -48,7 +50,7 @@ def sample_of(server, collected_at=T0, **values):
     )
 
 
-def commit(connection, *, samples=(), failures=(), stretches=()):
+def commit(connection, *, samples=(), failures=(), stretches=(), file_systems=()):
     return commit_batch(
         connection,
         samples=samples,
@@ -56,7 +58,26 @@ def commit(connection, *, samples=(), failures=(), stretches=()):
         stretches=stretches,
         status_of=status_of,
         shard=0,
+        file_systems=file_systems,
     )
+
+
+def file_system_of(server, mount="/", collected_at=T0, **values):
+    return FileSystemUsage(
+        server_id=server.server_id,
+        organization_id=server.organization_id,
+        collected_at=collected_at,
+        mount=mount,
+        device="/dev/sda1",
+        **values,
+    )
+
+
+def stored_file_systems(connection):
+    return connection.execute(
+        "select mount, device, type, total_bytes, used_bytes, available_bytes, inodes_total, "
+        "inodes_used from raw.filesystem_usage order by mount"
+    ).fetchall()
 
 
 def revisions(connection):
@@ -222,3 +243,39 @@ def test_a_failing_stretch_is_not_carried_on(postgres, server):
             stretches=[stretch],
         )
         assert latest_stretches(connection, since=T0) == [stretch]
+
+
+def test_file_systems_are_stored_once_and_not_measured_is_null(postgres, server):
+    """Would let back: rows doubled by two collectors, or 0 bytes for a mount that hung."""
+    rows = [
+        file_system_of(
+            server,
+            type="ext4",
+            total_bytes=2**62,
+            used_bytes=1,
+            available_bytes=2,
+            inodes_total=3,
+            inodes_used=0,
+        ),
+        file_system_of(server, "/hung"),
+    ]
+    with postgres.connect() as connection:
+        done = commit(connection, samples=[sample_of(server)], file_systems=rows)
+        assert done == Committed(inserted=1, duplicates=0, file_systems=2)
+        again = commit(connection, file_systems=[file_system_of(server, total_bytes=9), rows[1]])
+        assert again == Committed(inserted=0, duplicates=0, file_systems=0)
+        assert stored_file_systems(connection) == [
+            ("/", "/dev/sda1", "ext4", 2**62, 1, 2, 3, 0),
+            ("/hung", "/dev/sda1", None, None, None, None, None, None),
+        ]
+
+
+def test_file_systems_and_samples_are_one_transaction(postgres, server):
+    """Would let back: a sample whose file systems are lost with a failing statement."""
+    outside = file_system_of(server, collected_at=T0 - timedelta(days=400))
+    with postgres.connect() as connection:
+        with pytest.raises(psycopg.errors.CheckViolation):
+            commit(connection, samples=[sample_of(server)], file_systems=[outside])
+        assert connection.execute(
+            "select count(*) from raw.server_resource_metrics"
+        ).fetchone() == (0,)

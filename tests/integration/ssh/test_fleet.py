@@ -117,6 +117,26 @@ def test_opens_asks_and_closes(ssh_server: Endpoint, watch: Callable[..., Watch]
     assert not w.fleet.request(4, 1), "a server that is not a target has no channel"
 
 
+def test_inodes_are_asked_for_through_the_fleet(
+    ssh_server: Endpoint, watch: Callable[..., Watch]
+) -> None:
+    """A flag lost on its way to the host would leave the table of file systems empty."""
+    w = watch(ssh_server.known_hosts)
+    w.fleet.reconcile([ssh_server.target(1), LOCAL])
+    w.wait_open(1, 90)
+    for server_id in (1, 90):
+        types: set[str | None] = {None}
+        for tick in range(1, 1000):
+            # A df that is still ending answers df-busy: then the next tick is asked.
+            assert w.fleet.request(server_id, tick, with_inodes=True)
+            w.wait_for(lambda: bool(w.answers(server_id, tick)))  # noqa: B023
+            reading = parse_answer(w.answers(server_id, tick)[0].answer)
+            if reading.file_systems is not None:
+                types = {fs.type for fs in reading.file_systems}
+                break
+        assert None not in types
+
+
 def test_failing_servers_end_with_their_cause_and_disturb_nobody(
     scripted_server: ServerFactory,
     tcp_server: Callable[[Callable[[socket.socket], None]], int],

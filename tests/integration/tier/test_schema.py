@@ -2,7 +2,7 @@
 
 import pytest
 
-from resmon_assets.frames import POSTGRES_TYPES, RAW_SAMPLES, TIER_ROWS, Column
+from resmon_assets.frames import POSTGRES_TYPES, RAW_FILE_SYSTEMS, RAW_SAMPLES, TIER_ROWS, Column
 from resmon_assets.tier.tiers import TIERS
 from resmon_resources.postgres import PostgresResource
 from resmon_resources.postgres_connection import load_query
@@ -14,6 +14,7 @@ pytestmark = pytest.mark.integration
     ("table", "declared"),
     [
         ("raw.server_resource_metrics", RAW_SAMPLES),
+        ("raw.filesystem_usage", RAW_FILE_SYSTEMS),
         *((asset.tier.table, TIER_ROWS) for asset in TIERS),
     ],
 )

@@ -221,3 +221,22 @@ def test_nonces_differ_and_no_thread_is_left() -> None:
     assert new_nonce() != new_nonce()
     assert len(new_nonce()) == 16
     assert threading.active_count() >= 1
+
+
+def test_inodes_come_with_the_tick_that_asks_for_them() -> None:
+    """The question must not reach another tick, nor stay behind when its tick is given up."""
+    channel = LocalChannel(HERE, Limits())
+    try:
+        types = []
+        for tick, with_inodes in ((0, False), (1, True), (2, False), (3, True)):
+            # The df of the tick before may still be ending: then it is asked again.
+            answer = channel.ask(tick, 20, with_inodes=with_inodes)
+            while answer.disk_reason == "df-busy":
+                later = answer.tick + 10
+                answer = channel.ask(later, 20, with_inodes=with_inodes)
+            found = parse_answer(answer).file_systems
+            assert found is not None
+            types.append({fs.type is not None for fs in found})
+        assert types == [{False}, {True}, {False}, {True}]
+    finally:
+        channel.close()

@@ -68,6 +68,8 @@ class World:
         self.is_away = False
         self.orders = {}
         self.asked = []
+        self.asked_inodes = []
+        self.file_systems = []
         self.queue = []
         self.samples, self.failures, self.stretches = [], [], {}
         self.reports = []
@@ -88,9 +90,11 @@ class World:
     def reconcile(self, targets):
         self.targets = {target.server_id: target for target in targets}
 
-    def request(self, server_id, tick):
+    def request(self, server_id, tick, *, with_inodes=False):
         if server_id in self.closed:
             return False
+        if with_inodes:
+            self.asked_inodes.append((self.now, server_id, tick))
         self.asked.append((self.now, server_id, tick))
         if server_id not in self.silent:
             received = self.now + timedelta(milliseconds=50)
@@ -137,15 +141,16 @@ class World:
         self.opened_at = now
         return True
 
-    def commit(self, samples, failures, stretches, *, now):
+    def commit(self, samples, failures, stretches, *, now, file_systems=()):
         if self.is_away:
             return None
+        self.file_systems += file_systems
         self.samples += samples
         self.failures += failures
         keys = [(item.server_id, item.started_at) for item in stretches]
         assert len(keys) == len(set(keys)), "one statement may not touch a row twice"
         self.stretches.update(zip(keys, stretches, strict=True))
-        return Committed(inserted=len(samples), duplicates=0)
+        return Committed(inserted=len(samples), duplicates=0, file_systems=len(file_systems))
 
     # run
     def collect(self):
@@ -398,3 +403,66 @@ def test_a_restart_shows_the_instants_nobody_collected():
     assert [item.cause for item in world.stretches.values()] == ["collector_down", "ok"]
     (down, _) = world.stretches.values()
     assert down.instant_count == 4
+
+
+def with_file_systems(tick, uptime, *, disk_reason=None):
+    """An answer with one file system, or with the reason why there is none."""
+    answer = answer_of(tick, seconds=uptime)
+    if disk_reason is not None:
+        return replace(answer, disk_reason=disk_reason)
+    disk = (
+        *("df 0", "now 1772359200.5", "root ext4", "mounts 1", "/dev/sda 100 40 60 40% /"),
+        *("inodes 0", "/dev/sda 200 50 150 25% /", "types", "ext4 /dev/sda /"),
+    )
+    return replace(answer, disk=disk, disk_reason=None)
+
+
+def first_of_each_window(server_id):
+    """The first instant of every five minutes of the hour."""
+    starts = [HOUR + timedelta(minutes=minute) for minute in range(0, 60, 5)]
+    return [instants(server_id, at, at + timedelta(minutes=5))[0] for at in starts]
+
+
+def test_file_systems_are_stored_at_the_first_instant_of_every_five_minutes():
+    """Would let back: a second df at every tick, or windows that no other table shares."""
+    world = World([server_of(1), server_of(2)], start=HOUR - timedelta(seconds=170))
+    world.reply = with_file_systems
+    world.when(HOUR + timedelta(hours=1), lambda: world.orders.update(is_successor_open=True))
+    world.collect()
+    for server_id in (1, 2):
+        rows = [row for row in world.file_systems if row.server_id == server_id]
+        # The turn of the hour may bring the first instant of the next one.
+        assert [row.collected_at for row in rows][:12] == first_of_each_window(server_id)
+        assert len([item for item in world.asked_inodes if item[1] == server_id]) == len(rows)
+    row = world.file_systems[0]
+    assert (row.organization_id, row.mount, row.device, row.type) == (7, "/", "/dev/sda", "ext4")
+    assert (row.total_bytes, row.used_bytes, row.available_bytes) == (102400, 40960, 61440)
+    assert (row.inodes_total, row.inodes_used) == (200, 50)
+    assert sum(figures.file_systems for _, figures in world.reports) == len(world.file_systems)
+    assert world.reports[0][1].file_system_servers == {1, 2}
+
+
+def test_file_systems_that_did_not_come_are_asked_for_again():
+    """Would let back: five minutes without file systems because one df was slow."""
+    world = World([server_of(1)], start=HOUR - timedelta(seconds=1))
+    reasons = iter(["df-timeout", "df-busy"])
+    world.reply = lambda tick, uptime: with_file_systems(
+        tick, uptime, disk_reason=next(reasons, None)
+    )
+    world.when(HOUR + timedelta(minutes=4), lambda: world.orders.update(is_stop_requested=True))
+    world.collect()
+    expected = instants(1, HOUR, HOUR + timedelta(minutes=4))
+    assert [row.collected_at for row in world.file_systems] == [expected[2]]
+    assert len(world.asked_inodes) == 3
+
+
+def test_file_systems_wait_while_the_database_is_away():
+    """Would let back: rows lost, or written twice, with an outage of the database."""
+    world = World([server_of(1)], start=HOUR - timedelta(seconds=1))
+    world.reply = with_file_systems
+    world.is_away = False
+    world.when(HOUR - timedelta(seconds=0.5), lambda: setattr(world, "is_away", True))
+    world.when(HOUR + timedelta(minutes=11), lambda: setattr(world, "is_away", False))
+    world.when(HOUR + timedelta(minutes=14), lambda: world.orders.update(is_stop_requested=True))
+    world.collect()
+    assert [row.collected_at for row in world.file_systems] == first_of_each_window(1)[:3]
