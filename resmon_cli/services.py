@@ -217,7 +217,10 @@ class Services:
         )
 
     def start(self, signals: StopSignals) -> None:
-        """Start the code server and prepare the instance beside it, then daemon and webserver.
+        """Prepare the instance, then start the code server, then daemon and webserver.
+
+        One after the other: Dagster makes its tables at the first opening, and of two processes
+        that open an empty database at the same time one fails ("type alembic_version exists").
 
         Returns early when a stop is requested.
 
@@ -225,8 +228,10 @@ class Services:
             ServiceFailed: one ended, or was not ready in time; carries the end of its log.
         """
         write_workspace(self._workspace, self._socket)
-        self.code_server.start(now=time.monotonic())
         prepare_instance(self._settings, is_stopping=lambda: signals.is_requested)
+        if signals.is_requested:
+            return
+        self.code_server.start(now=time.monotonic())
         self._await_code_server(signals)
         if signals.is_requested:
             return
