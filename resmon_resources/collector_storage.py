@@ -233,11 +233,18 @@ class CollectorStorage:
 
     def _reopen(self, now: datetime) -> bool:
         """Connect again, not more often than every RETRY_SECONDS."""
-        if self.is_superseded or time.monotonic() < self._next_try:
+        if time.monotonic() < self._next_try or (
+            self.is_superseded and self._write_connection is not None
+        ):
             return False
         self._next_try = time.monotonic() + RETRY_SECONDS
         try:
-            taken = self.open(now)
+            taken = None if self.is_superseded else self.open(now)
+            if self.is_superseded or taken is not None:
+                # Without its locks it may still store what it has read: keys forbid a double.
+                self._write_connection = self._stack.enter_context(
+                    self._postgres.connect(autocommit=True)
+                )
         except (DatabaseError, psycopg.OperationalError) as error:
             logger.warning("database still away: %s", error)
             self._discard()
@@ -245,7 +252,7 @@ class CollectorStorage:
         if taken is not None:
             logger.error("shard %d was taken over by another collector meanwhile", taken)
             self.is_superseded = True
-            return False
+            return True
         logger.info("database is back")
         return True
 

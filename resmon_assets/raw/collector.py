@@ -41,6 +41,8 @@ ANSWER_LIMIT = timedelta(seconds=25)
 """An instant without an answer for this long is a failure; above the fleet's own limit of 20 s."""
 DRAIN_LIMIT = timedelta(seconds=15)
 """How long the end waits for answers that were asked for."""
+END_LIMIT = timedelta(minutes=10)
+"""How long the end waits for a database that is away, so that queued samples are not lost."""
 COMMIT_ROWS = 500
 COMMIT_AFTER = timedelta(seconds=1)
 BEAT_EVERY = timedelta(seconds=5)
@@ -233,6 +235,7 @@ class Collector:
                     reason = ended
                     break
             self._drain()
+            self._await_database()
         finally:
             at = self._clock()
             self._finish(at)
@@ -545,9 +548,32 @@ class Collector:
             for event in self._fleet.events(LONGEST_WAIT_SECONDS):
                 self._handle(event)
 
+    def _await_database(self) -> None:
+        """Commit what is queued; while the database is away, try again until END_LIMIT."""
+        now = self._clock()
+        deadline = now + END_LIMIT
+        self._commit(now)
+        if self._samples:
+            logger.warning(
+                "database away at the end: waiting up to %d s to store %d samples",
+                END_LIMIT.seconds,
+                len(self._samples),
+            )
+        while self._samples and self._clock() < deadline:
+            for event in self._fleet.events(LONGEST_WAIT_SECONDS):
+                self._handle(event)
+            self._commit(self._clock())
+
     def _finish(self, now: datetime) -> None:
-        """Commit, report, close; in every case."""
+        """Commit, report, close; in every case. What could not be stored is counted and said."""
         try:
+            self._commit(now, with_grown=True)
+            if self._samples:
+                self._figures.lost += len(self._samples)
+                logger.error(
+                    "%d samples are lost: the database did not come back", len(self._samples)
+                )
+                self._samples = []
             self._flush_report(now)
         finally:
             self._fleet.close()

@@ -115,6 +115,11 @@ def test_a_fenced_collector_notices_that_it_was_superseded(postgres):
     assert orders is not None
     assert orders.is_stop_requested
     assert hung.is_superseded
+    assert hung.commit([], [], [], now=NOW) is not None, "what it has read may still be stored"
+    kept = hung._write_connection
+    hung._next_try = 0.0
+    assert hung.beat(NOW) is not None
+    assert hung._write_connection is kept, "no connection more for each heartbeat"
     hung.mark_ended(NOW, "superseded")
     with postgres.connect(autocommit=True) as connection:
         assert only_row(connection).run_id == "run-2"

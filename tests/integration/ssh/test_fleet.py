@@ -170,7 +170,8 @@ def test_failing_servers_end_with_their_cause_and_disturb_nobody(
         100 + n: (cause, replace(target, server_id=100 + n))
         for n, (cause, target) in enumerate(bad)
     }
-    limits = replace(PATIENT, banner=1, first_answer=3)
+    # Long enough that a busy machine answers some ticks of the good ones before all have failed.
+    limits = replace(PATIENT, banner=1, first_answer=8)
     w = watch(good.known_hosts, limits=limits, retry=RetryPolicy())
     w.fleet.reconcile([good.target(1), good.target(2), *(t for _, t in targets.values())])
     w.wait_open(1, 2)
@@ -190,7 +191,7 @@ def test_failing_servers_end_with_their_cause_and_disturb_nobody(
         assert (state.status, state.cause) == ("opening", cause)
         assert state.detail == failures[0].detail
         assert not w.fleet.request(server_id, 1)
-    assert tick > 1
+    assert tick > 3
     assert not w.of(1, Lost) + w.of(2, Lost)
 
 

@@ -466,3 +466,27 @@ def test_file_systems_wait_while_the_database_is_away():
     world.when(HOUR + timedelta(minutes=14), lambda: world.orders.update(is_stop_requested=True))
     world.collect()
     assert [row.collected_at for row in world.file_systems] == first_of_each_window(1)[:3]
+
+
+def test_the_end_waits_for_a_database_that_is_away():
+    """Would let back: the samples of an outage dropped because the hour ended during it."""
+    world = World([server_of()], start=HOUR)
+    world.when(HOUR + timedelta(minutes=1), lambda: setattr(world, "is_away", True))
+    world.when(HOUR + timedelta(minutes=3), lambda: setattr(world, "unwanted", "enough"))
+    world.when(HOUR + timedelta(minutes=8), lambda: setattr(world, "is_away", False))
+    ended = world.collect()
+    stored = [sample.collected_at for sample in world.samples]
+    assert stored == instants(1, HOUR + timedelta(milliseconds=1), HOUR + timedelta(minutes=3))
+    assert ended.figures.samples == len(stored)
+    assert ended.figures.lost == 0
+
+
+def test_what_a_lost_database_costs_is_counted():
+    """Would let back: a loss that nobody sees, or an end that waits for ever."""
+    world = World([server_of()], start=HOUR)
+    world.when(HOUR + timedelta(minutes=1), lambda: setattr(world, "is_away", True))
+    world.when(HOUR + timedelta(minutes=3), lambda: setattr(world, "unwanted", "enough"))
+    ended = world.collect()
+    assert ended.figures.lost == 4
+    assert ended.at < HOUR + timedelta(minutes=14)
+    assert world.is_closed
