@@ -428,7 +428,8 @@ class ProbeChannel(abc.ABC):
         quoted = f", after: {quote_output(self.noise)}" if self.noise else ""
         return self._error(
             f"The probe on {who} ended {ending}{quoted}. "
-            "The account must be allowed to run /bin/sh (no nologin, no forced command).",
+            "The account must be allowed to run /bin/sh, or have the forced command of "
+            "`resmon server authorize-line` (no nologin, no other forced command).",
             cause="no_shell",
         )
 

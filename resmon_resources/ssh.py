@@ -41,7 +41,7 @@ import paramiko
 from cryptography.exceptions import UnsupportedAlgorithm
 
 from resmon_resources.channels import Attempt, Limits, ProbeChannel, Target, new_nonce, quote_output
-from resmon_resources.errors import Cause, CollectionError
+from resmon_resources.errors import Cause, CollectionError, ConfigurationInvalid
 from resmon_resources.known_hosts import KnownHosts, fingerprint
 from resmon_resources.probe.program import probe_command
 from resmon_resources.proxy_jump import SSH_PORT, parse_proxy_jump
@@ -113,6 +113,37 @@ class IdentityFiles:
         with self._lock:
             self._loaded[path] = (stamp, keys)
         return keys
+
+
+def public_key_of(target: Target) -> tuple[str, str]:
+    """Public key that a server is logged in to with, and where it was found.
+
+    It is the first that collection tries: the named file's (its .pub when the private key is
+    encrypted), else the agent's, else that of the usual files in ~/.ssh.
+
+    Returns:
+        Type and base64 as in a .pub file; a label for messages.
+
+    Raises:
+        ConfigurationInvalid: there is no key; says where it was looked for.
+    """
+    problems: list[str] = []
+    with _agent_keys() as agent:
+        for identity in _identities(target, IdentityFiles(), agent, problems):
+            return f"{identity.key.get_name()} {identity.key.get_base64()}", identity.label
+    if target.identity_file is not None:
+        public = Path(f"{target.identity_file}.pub").expanduser()
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            words = public.read_text(encoding="utf-8").split()
+            if len(words) > 1:
+                return f"{words[0]} {words[1]}", str(public)
+    where = target.identity_file or "the SSH agent and the usual files in ~/.ssh"
+    seen = f" ({'; '.join(problems)})" if problems else ""
+    msg = (
+        f"There is no key to log in to {target.name} with: looked at {where}{seen}. Make one with "
+        f"ssh-keygen -t ed25519, and name it: resmon server edit {target.name} --identity-file PATH"
+    )
+    raise ConfigurationInvalid(msg)
 
 
 def quiet_paramiko() -> None:
@@ -916,8 +947,8 @@ def _start_probe(target: Target, route: Route, attempt: Attempt) -> "SshChannel"
             cause: Cause = "no_shell" if transport.is_active() else "unreachable"
             msg = (
                 f"{target.title} accepted the login but runs no command: {error or 'it hung up'}. "
-                "The account must be allowed to run /bin/sh (no forced command, no chroot for "
-                "files)."
+                "The account must be allowed to run /bin/sh, or have the forced command of "
+                "`resmon server authorize-line` (no other one, no chroot for files)."
             )
             raise CollectionError(msg, cause=cause, step="shell") from error
     route.rest()

@@ -46,6 +46,11 @@ class Endpoint:
     host: str = "127.0.0.1"
 
     @property
+    def authorized_keys_file(self) -> Path:
+        """Where the real sshd looks for keys at each login."""
+        return self.known_hosts_file.with_name("authorized_keys")
+
+    @property
     def known_hosts(self) -> KnownHosts:
         """Host keys as the client knows them."""
         return KnownHosts(self.known_hosts_file)
@@ -88,9 +93,10 @@ class Keys:
 
 @pytest.fixture(scope="session")
 def ssh_keys(tmp_path_factory: pytest.TempPathFactory) -> Keys:
-    """Keys: `client` may log in, `stranger` may not, `host` is the servers' host key."""
+    """Keys: `client` may log in, `stranger` may not, `host` is the servers' host key; `forced`
+    is let in by tests of authorized_keys."""
     keys = Keys(tmp_path_factory.mktemp("keys"))
-    for name in ("client", "stranger", "host", "ca"):
+    for name in ("client", "stranger", "host", "ca", "forced"):
         keys.private(name)
     return keys
 

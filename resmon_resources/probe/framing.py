@@ -15,7 +15,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from resmon_resources.errors import ProbeUnreadable
-from resmon_resources.probe.program import MARKER
+from resmon_resources.probe.program import MARKER, PROBE_VERSION
 
 MAX_LINE_BYTES = 64 * 1024
 MAX_FRAME_LINES = 1_000
@@ -34,6 +34,8 @@ _FINISHED_TICKS = 64
 """Delivered or expired ticks whose late frames are recognised and dropped."""
 
 _MARKER_BYTES = MARKER.encode()
+_OWN_VERSION = _MARKER_BYTES + b" "
+_VERSION_AT = len(MARKER.rstrip("0123456789"))
 _CLOSED_BY = {b"B": b"E", b"D": b"F"}
 _MAX_TICK_DIGITS = 18
 
@@ -87,6 +89,7 @@ class AnswerAssembler:
 
     def __init__(self, nonce: str) -> None:
         self._prefix = f"{MARKER} {nonce} ".encode()
+        self._nonce = nonce.encode()
         self._partial = bytearray()
         self._frame: _Frame | None = None
         self._pending: dict[int, _Pending] = {}
@@ -155,12 +158,12 @@ class AnswerAssembler:
         if len(self._partial) > MAX_LINE_BYTES:
             self._refuse(f"a line is longer than {MAX_LINE_BYTES} bytes")
 
-    def _refuse(self, what: str) -> None:
+    def _refuse(self, what: str, advice: str = "") -> None:
         """Raise, now and on every later call, and let the memory go."""
-        self._refusal = (
-            f"The answer of the probe could not be read: {what}. Something else than the probe "
-            "is printing: look at the login shell and its start files. "
-            f"It began with: {self.noise!r}"
+        self._refusal = f"The answer of the probe could not be read: {what}. " + (
+            advice
+            or "Something else than the probe is printing: look at the login shell and its start "
+            f"files. It began with: {self.noise!r}"
         )
         self._partial.clear()
         self._pending.clear()
@@ -175,6 +178,7 @@ class AnswerAssembler:
                 self._take_marker(*marker)
                 return
         if self._frame is None:
+            self._check_version(line)
             self._noise += (line + b"\n")[: NOISE_BYTES - len(self._noise)]
             return
         if _MARKER_BYTES in line:
@@ -182,6 +186,19 @@ class AnswerAssembler:
         if len(self._frame.lines) >= MAX_FRAME_LINES:
             self._refuse(f"a frame has more than {MAX_FRAME_LINES} lines")
         self._frame.lines.append(line.decode("utf-8", "surrogateescape"))
+
+    def _check_version(self, line: bytes) -> None:
+        """Refuse a marker with our nonce and another version: a forced command of another day."""
+        if not line.startswith(_MARKER_BYTES[:_VERSION_AT]) or line.startswith(_OWN_VERSION):
+            return
+        words = line[_VERSION_AT:].split()
+        if len(words) > 1 and words[0].isdigit() and words[1] == self._nonce:
+            self._refuse(
+                f"the probe there speaks version {words[0].decode()} of its protocol, this Resmon "
+                f"version {PROBE_VERSION}",
+                "The forced command in authorized_keys is of another release: replace it by what "
+                "`resmon server authorize-line` prints now.",
+            )
 
     def _take_marker(self, kind: bytes, tick: int, reason: str) -> None:
         """Open, close or break off a frame."""

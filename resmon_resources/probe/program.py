@@ -4,9 +4,11 @@ Belongs here: the program text and the command lines. Runs nothing, reads no ans
 reading.py do). Imports nothing of ours.
 
 Protocol, version 1. The client writes the tick number in decimal and a newline; anything else is
-ignored; end of file ends the program (one tick and end of file is a single shot). A line `i` before
-a tick asks for the inodes and types of its file systems too; a probe that does not know it ignores
-it. Per tick the program prints frames of lines; a marker is `@@RESMON1 <nonce> <kind> <tick>`:
+ignored; end of file ends the program. A line `i` before a tick asks for the inodes and types of its
+file systems too; a probe that does not know it ignores it. A tick that stands behind the nonce on
+the command line is the only one: standard input is not read. A word after it asks for more, `i`, or
+for less: `c`, the core frame alone. Per tick the program prints frames of lines; a marker is
+`@@RESMON1 <nonce> <kind> <tick>`:
 
     B k   core frame begins             D k   disk frame begins
     boot <boot id>                      df <exit status of df>
@@ -29,6 +31,10 @@ of its own). Without a newline each of the shells writes a frame of up to 4 KiB 
 Reasons: `df-busy` (the df of an earlier tick has not returned; no second one is started),
 `no-mounts` (the mount table is empty, or there is no grep), `no-disk` (started without the disk
 part), `no-proc <system>` (not Linux, or /proc is not mounted: nothing can be measured).
+
+A command line ends in ` resmon <nonce>` or ` resmon <nonce> <tick>[ i|c]`, in this version and all
+later ones: a forced command (`command=` of authorized_keys, see `forced_command`) holds the program
+of the day it was made, and takes these words, and nothing else, from what the client asks for.
 
 What it costs the host: the core frame is made of shell builtins only, without a fork. dash and ash
 read one byte per system call, so reading stops at MemAvailable (older kernels: all of meminfo, for
@@ -65,7 +71,9 @@ STATUS_HUNG = 3
 """Exit status of the job that prints the disk frame when a df did not return in time: the next tick
 asks for each mount by itself."""
 
-_NONCE = re.compile(r"[0-9A-Za-z]{8,64}\Z")
+MIN_NONCE_LENGTH = 8
+MAX_NONCE_LENGTH = 64
+_NONCE = re.compile(rf"[0-9A-Za-z]{{{MIN_NONCE_LENGTH},{MAX_NONCE_LENGTH}}}\Z")
 
 # The text goes between single quotes through an unknown login shell. So: no single quote and no
 # newline (tcsh), no exclamation mark without a blank after it (history of csh), no double backslash
@@ -73,17 +81,17 @@ _NONCE = re.compile(r"[0-9A-Za-z]{8,64}\Z")
 
 _START = f"""\
 set -f; LC_ALL=C; PATH=${{PATH:+$PATH:}}/usr/bin:/bin; export LC_ALL PATH; exec 2>/dev/null;
-h="{MARKER} $1"; shift $#; p= f= z= a=0 t=; b=;
+h="{MARKER} $1" O=$2 D=$3; shift $#; p= f= z= a=0 t=; b=;
 read -r b </proc/sys/kernel/random/boot_id;
 """
 
 _START_DISK = """\
-w=$(printf "\\nx"); w=${w%x}; n= H=0 T=;
+w=$(printf "\\nx"); w=${w%x}; n=${D#c} H=0 T=;
 timeout 9 true </dev/null && t="timeout 10";
 """
 
 _CORE = """\
-while read -r k; do
+while case $O in "") read -r k;; .) false;; *) k=$O O=.;; esac; do
 case $k in i) n=i; continue;; esac;
 [ "$k" -ge 0 ] || continue;
 u= c= o= l= e= q= v=;
@@ -108,6 +116,7 @@ printf "%s\\r" "$h B $k" "boot $b" "up $u" "$c" "online $o" "load $l" \
 """
 
 _DISK = f"""\
+if [ "$D" = c ]; then printf "%s\\r" "$h X $k no-disk"; continue; fi;
 if [ "$p" ]; then s= q=; read -r x x s q x </proc/$p/stat;
 case $q.$s in $$.[ZX]) ;; $$.?) printf "%s\\r" "$h X $k df-busy"; continue;; esac;
 wait $p; H=$? p=; fi;
@@ -140,7 +149,18 @@ printf "%s\\r" "$h X $k no-disk";
 """
 
 _END = """\
-done
+done; [ -z "$O" ] || wait
+"""
+
+# What a client asks of an account with a forced command stands in $SSH_ORIGINAL_COMMAND. It is cut
+# into words, which is not evaluation: no word of it is ever run, and set -f keeps patterns as they
+# are. Without an exclamation mark "not one of these" is a loop.
+_FORCED = f"""\
+set -f; LC_ALL=C; set -- ${{SSH_ORIGINAL_COMMAND##* resmon }};
+if [ ${{#1}} -ge {MIN_NONCE_LENGTH} ] && [ ${{#1}} -le {MAX_NONCE_LENGTH} ]; then x=$1;
+while case $x in [0-9A-Za-z]*) x=${{x#?}};; *) false;; esac; do :; done;
+else x=no; fi;
+if [ "$x" ]; then echo "This key runs the probe of Resmon and nothing else." >&2; exit 64; fi;
 """
 
 
@@ -165,6 +185,34 @@ def probe_command(nonce: str) -> str:
         ValueError: the nonce is of another form (it would end up in a shell command).
     """
     return f"exec /bin/sh -c '{_one_line(probe_source())}' resmon {_checked(nonce)}"
+
+
+def single_shot_command(
+    nonce: str, tick: int, *, with_inodes: bool = False, with_disk: bool = True
+) -> str:
+    """The same for one answer to `tick`, without standard input: the program ends after it.
+
+    Args:
+        nonce: as in `probe_command`.
+        tick: number of the answer.
+        with_inodes: ask for inodes and types of the file systems too.
+        with_disk: False asks for the core frame alone: no fork on the host.
+
+    Raises:
+        ValueError: the nonce is of another form.
+    """
+    extra = ("i" if with_inodes else "") if with_disk else "c"
+    return f"{probe_command(nonce)} {int(tick)} {extra}".rstrip()
+
+
+def forced_command() -> str:
+    """One line for `command=` of authorized_keys or ForceCommand, for the same login shells.
+
+    Whatever a client asks for, the probe runs and nothing else; it takes its nonce, and the tick of
+    a single shot, from the end of what was asked for, and ends with status 64 when that is not
+    letters and digits.
+    """
+    return f"exec /bin/sh -c '{_one_line(_FORCED + probe_source())}' resmon"
 
 
 def probe_argv(

@@ -4,11 +4,12 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import asyncssh
 import pytest
 
 from resmon_resources.postgres import PostgresResource
 from resmon_resources.sample_store import FileSystemUsage
-from tests.fixtures_ssh import Endpoint
+from tests.fixtures_ssh import Endpoint, Keys
 from tests.integration.cli.builders import (
     GIB,
     add_server,
@@ -19,6 +20,8 @@ from tests.integration.cli.builders import (
 from tests.integration.cli.conftest import Resmon
 
 pytestmark = pytest.mark.integration
+
+PASSPHRASE = "correct horse"  # noqa: S105
 
 
 @pytest.fixture
@@ -301,3 +304,55 @@ def add_endpoint(resmon: Resmon, endpoint: Endpoint) -> None:
         *("--user", endpoint.user_name, "--identity-file", str(endpoint.identity_file)),
     )
     assert added.exit_code == 0, added.told
+
+
+def test_authorize_line_prints_one_line_that_a_host_accepts(
+    resmon: Resmon, sshd: Endpoint, ssh_keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Would let back: a line that has to be edited, or one for another key."""
+    monkeypatch.setenv("RESMON_KNOWN_HOSTS", str(sshd.known_hosts_file))
+    key = ssh_keys.private("forced")
+    resmon(
+        *("server", "add", "web-1", "--host", sshd.host, "--port", str(sshd.port)),
+        *("--user", sshd.user_name, "--identity-file", str(key)),
+    )
+    assert resmon("server", "test", "web-1").exit_code == 1, "the key is not let in yet"
+    printed = resmon("server", "authorize-line", "web-1", "--from", "127.0.0.0/8,10.0.0.0/8")
+    assert printed.exit_code == 0
+    assert printed.output.count("\n") == 1
+    assert printed.output.startswith('restrict,from="127.0.0.0/8,10.0.0.0/8",command="')
+    assert ssh_keys.public_line("forced") in printed.output
+    assert "resmon server test web-1" in printed.told
+    before = sshd.authorized_keys_file.read_text()
+    try:
+        sshd.authorized_keys_file.write_text(before + printed.output)
+        tested = resmon("server", "test", "web-1")
+        assert tested.exit_code == 0, tested.output
+    finally:
+        sshd.authorized_keys_file.write_text(before)
+
+
+def test_authorize_line_uses_the_public_file_of_an_encrypted_key(
+    resmon: Resmon, ssh_keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Would let back: no line for those who keep their key in an agent."""
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    key = ssh_keys.private("locked")
+    encrypted = key.with_name("encrypted")
+    asyncssh.read_private_key(key).write_private_key(encrypted, passphrase=PASSPHRASE)
+    resmon("server", "add", "web-1", "--host", "10.0.0.1", "--identity-file", str(encrypted))
+    refused = resmon("server", "authorize-line", "web-1")
+    assert (refused.exit_code, refused.output) == (1, "")
+    assert "encrypted" in refused.told
+    assert "ssh-keygen" in refused.told
+    encrypted.with_name("encrypted.pub").write_text(key.with_name("locked.pub").read_text())
+    printed = resmon("server", "authorize-line", "web-1")
+    assert ssh_keys.public_line("locked") in printed.output
+
+
+def test_authorize_line_refuses_what_needs_none(resmon: Resmon) -> None:
+    """Would let back: a line for this machine, which is read without SSH."""
+    resmon("server", "add", "here", "--transport", "local")
+    refused = resmon("server", "authorize-line", "here")
+    assert (refused.exit_code, refused.output) == (1, "")
+    assert "without SSH" in refused.told
