@@ -74,6 +74,7 @@ RAW_SAMPLES = (
     Column("load_15m", pl.Float32(), "runnable tasks"),
     Column("clock_skew_seconds", pl.Float32(), "seconds"),
     Column("cpu_count", pl.Int16(), "cores"),
+    Column("commit_sequence", pl.Int64()),
 )
 """raw.server_resource_metrics."""
 

@@ -38,6 +38,10 @@ Result = TypeVar("Result")
 
 RETRY_SECONDS = 2.0
 """Pause between two attempts to reconnect; the loop goes on ticking meanwhile."""
+NOTICE_LOG_SECONDS = 60.0
+"""Pause between two log lines about notices that fail; each of them is counted."""
+LOST = (psycopg.OperationalError, psycopg.errors.IdleInTransactionSessionTimeout)
+"""The connection is gone, or the server ended it while this process stood still in a commit."""
 
 
 class CollectorStorage:
@@ -77,6 +81,7 @@ class CollectorStorage:
         self._lock_connection: psycopg.Connection[Any] | None = None
         self._write_connection: psycopg.Connection[Any] | None = None
         self._next_try = 0.0
+        self._next_notice_log = 0.0
         self.is_superseded = False
 
     def open(self, now: datetime) -> int | None:
@@ -196,7 +201,19 @@ class CollectorStorage:
                 file_systems=file_systems,
             )
 
-        return self._on_write(write, now=now)
+        committed = self._on_write(write, now=now)
+        if committed is not None and committed.notify_error is not None:
+            self._log_notice(committed.notify_error)
+        return committed
+
+    def _log_notice(self, error: str) -> None:
+        """Say that a notice failed, once per minute at most."""
+        if time.monotonic() < self._next_notice_log:
+            return
+        self._next_notice_log = time.monotonic() + NOTICE_LOG_SECONDS
+        logger.warning(
+            "stored, but live consumers could not be told: %s; they look by themselves", error
+        )
 
     def _on_lock(
         self, act: Callable[[psycopg.Connection[Any]], Result], *, now: datetime
@@ -225,7 +242,7 @@ class CollectorStorage:
             return None
         try:
             return act(connection)
-        except psycopg.OperationalError as error:
+        except LOST as error:
             logger.warning("database away: %s; samples are kept meanwhile", error)
             self._next_try = time.monotonic() + RETRY_SECONDS
             self._discard()
@@ -261,5 +278,5 @@ class CollectorStorage:
         self._lock_connection = self._write_connection = None
         try:
             self._stack.close()
-        except psycopg.OperationalError as error:
+        except LOST as error:
             logger.debug("closing a broken connection: %s", error)

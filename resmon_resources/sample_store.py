@@ -1,17 +1,18 @@
 """Samples and failures as stored: the records, and the one transaction that commits a batch.
 
-Belongs here: what a batch writes (raw rows, latest status, ledger revision, coverage). Does not
-know how a sample was made.
+Belongs here: what a batch writes (raw rows, latest status, ledger revision, coverage), its number
+and the notice after it. Does not know how a sample was made.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
 import psycopg
 
-from resmon_resources.errors import Cause
+from resmon_resources.errors import Cause, DatabaseError
+from resmon_resources.live_notice import notify_live
 from resmon_resources.postgres_connection import load_query
 
 Status = Literal["healthy", "warning", "critical"]
@@ -140,15 +141,21 @@ class Committed:
         inserted: raw rows that were new.
         duplicates: samples whose key was there already; they change nothing.
         file_systems: rows of raw.filesystem_usage that were new.
+        commit_sequence: number of the commit; None when it stored neither a sample nor a failure.
+        notify_error: why live consumers could not be told; None when they were, or need not be.
     """
 
     inserted: int
     duplicates: int
     file_systems: int = 0
+    # Another one in each commit, so of no use to compare two.
+    commit_sequence: int | None = field(default=None, compare=False)
+    notify_error: str | None = field(default=None, compare=False)
 
 
-_SAMPLE_COLUMNS = tuple(field.name for field in fields(Sample))
-_FILE_SYSTEM_COLUMNS = tuple(field.name for field in fields(FileSystemUsage))
+_SAMPLE_COLUMNS = tuple(column.name for column in fields(Sample))
+_FILE_SYSTEM_COLUMNS = tuple(column.name for column in fields(FileSystemUsage))
+_STRETCH_COLUMNS = tuple(column.name for column in fields(Stretch))
 
 
 def commit_batch(
@@ -165,7 +172,8 @@ def commit_batch(
 
     May be repeated: a sample or file system whose key exists changes nothing and does not move the
     ledger; a state older than the stored one is ignored; a stretch replaces the one with the same
-    start.
+    start. A commit that stores a sample or a failure gets the next number, and live consumers are
+    told after it; that this fails is returned, it does not undo the commit.
 
     Args:
         connection: any open connection; the transaction is made and committed here.
@@ -178,40 +186,62 @@ def commit_batch(
 
     Raises:
         psycopg.Error: the transaction was rolled back; nothing was written.
+        DatabaseError: the counter of commits has no row; nothing was written.
     """
     ordered = sorted(samples, key=lambda sample: (sample.server_id, sample.collected_at))
-    inserted = new_file_systems = 0
+    sample_columns = _columns(ordered, _SAMPLE_COLUMNS)
+    status_columns = _status_rows(ordered, status_of)
+    failure_columns = _failure_rows(failures)
+    inserted = marked = new_file_systems = 0
+    commit_sequence: int | None = None
     with connection.transaction():
-        if ordered:
-            columns: dict[str, Any] = {
-                name: [getattr(sample, name) for sample in ordered] for name in _SAMPLE_COLUMNS
-            }
-            row = connection.execute(
-                load_query("raw", "insert_samples"), columns | {"shard": shard}
-            ).fetchone()
-            inserted = int(row[0]) if row else 0
-            connection.execute(load_query("raw", "upsert_status"), _status_rows(ordered, status_of))
         if file_systems:
             row = connection.execute(
                 load_query("raw", "insert_filesystem_usage"),
-                {
-                    name: [getattr(item, name) for item in file_systems]
-                    for name in _FILE_SYSTEM_COLUMNS
-                },
+                _columns(file_systems, _FILE_SYSTEM_COLUMNS),
             ).fetchone()
             new_file_systems = int(row[0]) if row else 0
-        if failures:
-            connection.execute(load_query("raw", "upsert_failures"), _failure_rows(failures))
         if stretches:
-            names = ("server_id", "started_at", "ended_at", "cause", "instant_count")
             connection.execute(
-                load_query("raw", "upsert_coverage"),
-                {name: [getattr(stretch, name) for stretch in stretches] for name in names},
+                load_query("raw", "upsert_coverage"), _columns(stretches, _STRETCH_COLUMNS)
             )
+        # Last, so that the lock of the counter is short; committers wait for each other here only.
+        if ordered or failures:
+            commit_sequence = _next_commit_sequence(connection)
+        if ordered:
+            row = connection.execute(
+                load_query("raw", "insert_samples"),
+                sample_columns | {"shard": shard, "commit_sequence": commit_sequence},
+            ).fetchone()
+            inserted = int(row[0]) if row else 0
+            connection.execute(
+                load_query("raw", "upsert_status"),
+                status_columns | {"commit_sequence": commit_sequence if inserted else None},
+            )
+        if failures:
+            marked = connection.execute(
+                load_query("raw", "upsert_failures"),
+                failure_columns | {"commit_sequence": commit_sequence},
+            ).rowcount
+        if commit_sequence is not None and not inserted and not marked:
+            connection.execute(load_query("raw", "return_commit_number"))
+            commit_sequence = None
+    notify_error = None
+    if commit_sequence is not None:
+        notify_error = notify_live(
+            connection,
+            commit_sequence=commit_sequence,
+            organization_ids={
+                *(sample.organization_id for sample in samples),
+                *(failure.organization_id for failure in failures),
+            },
+        )
     return Committed(
         inserted=inserted,
         duplicates=len(ordered) - inserted,
         file_systems=new_file_systems,
+        commit_sequence=commit_sequence,
+        notify_error=notify_error,
     )
 
 
@@ -234,14 +264,29 @@ def latest_stretches(connection: psycopg.Connection[Any], *, since: datetime) ->
     return [Stretch(*row) for row in rows]
 
 
+def _next_commit_sequence(connection: psycopg.Connection[Any]) -> int:
+    """Number of this commit; the lock of the counter is held until its transaction ends."""
+    row = connection.execute(load_query("raw", "advance_commit_counter")).fetchone()
+    if row is None:
+        msg = (
+            "ops.commit_counter has no row, so that commits cannot be numbered. Give it one that "
+            "is above every commit_sequence of raw.server_resource_metrics."
+        )
+        raise DatabaseError(msg)
+    return int(row[0])
+
+
+def _columns(items: Sequence[object], names: Sequence[str]) -> dict[str, Any]:
+    """The attributes `names` of all items, one list each."""
+    return {name: [getattr(item, name) for item in items] for name in names}
+
+
 def _status_rows(
     ordered: Sequence[Sample], status_of: Callable[[Sample], Status]
 ) -> dict[str, Any]:
     """Columns of the status upsert; only the newest sample of each server counts."""
     newest = list({sample.server_id: sample for sample in ordered}.values())
-    columns: dict[str, Any] = {
-        name: [getattr(sample, name) for sample in newest] for name in _SAMPLE_COLUMNS
-    }
+    columns = _columns(newest, _SAMPLE_COLUMNS)
     columns["status"] = [status_of(sample) for sample in newest]
     return columns
 

@@ -236,6 +236,7 @@ def figures_metadata(figures: Figures, *, now: datetime, is_complete: bool) -> M
         "failures": MetadataValue.int(figures.failures.total()),
         "duplicates": MetadataValue.int(figures.duplicates),
         "lost_samples": MetadataValue.int(figures.lost),
+        "notify_failures": MetadataValue.int(figures.notify_failures),
         "seconds": MetadataValue.float(round((now - figures.started_at).total_seconds(), 1)),
         "complete": MetadataValue.bool(is_complete),
     }

@@ -89,6 +89,10 @@ def store_outcomes(postgres: PostgresResource, outcomes: Sequence[Sample | Failu
                 shard=shard,
             )
             inserted += committed.inserted
+            if committed.notify_error is not None:
+                logger.warning(
+                    "stored, but live consumers could not be told: %s", committed.notify_error
+                )
     return inserted
 
 

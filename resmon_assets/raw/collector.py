@@ -119,6 +119,7 @@ class Figures:
         lost: samples dropped because the queue was full while Postgres was away.
         file_systems: rows of raw.filesystem_usage committed.
         file_system_servers: servers whose file systems were read.
+        notify_failures: commits of which live consumers could not be told.
     """
 
     started_at: datetime
@@ -130,6 +131,7 @@ class Figures:
     lost: int = 0
     file_systems: int = 0
     file_system_servers: set[int] = field(default_factory=set)
+    notify_failures: int = 0
 
     def add(self, other: "Figures") -> None:
         """Add another stretch to this one."""
@@ -141,6 +143,7 @@ class Figures:
         self.lost += other.lost
         self.file_systems += other.file_systems
         self.file_system_servers |= other.file_system_servers
+        self.notify_failures += other.notify_failures
 
 
 @dataclass(frozen=True, slots=True)
@@ -519,6 +522,7 @@ class Collector:
         self._figures.samples += committed.inserted
         self._figures.duplicates += committed.duplicates
         self._figures.file_systems += committed.file_systems
+        self._figures.notify_failures += committed.notify_error is not None
         self._samples, self._failures, self._stretches = [], [], {}
         self._file_systems = []
 

@@ -57,7 +57,8 @@ inserted as (
         load_5m,
         load_15m,
         uptime_seconds,
-        clock_skew_seconds
+        clock_skew_seconds,
+        commit_sequence
     )
     select
         server_id,
@@ -76,7 +77,8 @@ inserted as (
         load_5m,
         load_15m,
         uptime_seconds,
-        clock_skew_seconds
+        clock_skew_seconds,
+        %(commit_sequence)s::bigint
     from incoming
     order by server_id, collected_at
     on conflict (server_id, collected_at) do nothing

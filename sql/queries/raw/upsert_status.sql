@@ -17,7 +17,8 @@ insert into raw.server_status as stored (
     load_5m,
     load_15m,
     uptime_seconds,
-    clock_skew_seconds
+    clock_skew_seconds,
+    commit_sequence
 )
 select
     server_id,
@@ -36,7 +37,8 @@ select
     load_5m,
     load_15m,
     uptime_seconds,
-    clock_skew_seconds
+    clock_skew_seconds,
+    %(commit_sequence)s::bigint
 from unnest(
     %(server_id)s::integer[],
     %(organization_id)s::integer[],
@@ -96,5 +98,6 @@ on conflict (server_id) do update set
     load_5m = excluded.load_5m,
     load_15m = excluded.load_15m,
     uptime_seconds = excluded.uptime_seconds,
-    clock_skew_seconds = excluded.clock_skew_seconds
+    clock_skew_seconds = excluded.clock_skew_seconds,
+    commit_sequence = coalesce(excluded.commit_sequence, stored.commit_sequence)
 where stored.last_attempt_at <= excluded.last_attempt_at

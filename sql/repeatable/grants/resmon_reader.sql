@@ -5,6 +5,7 @@ begin
     if exists (select from pg_catalog.pg_roles where rolname = 'resmon_reader') then
         grant usage on schema resmon, raw, tier, inventory to resmon_reader;
         grant select on all tables in schema resmon to resmon_reader;
+        grant execute on function resmon.live_position() to resmon_reader;
         grant select on
             raw.server_resource_metrics,
             raw.server_status,

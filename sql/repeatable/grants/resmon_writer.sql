@@ -5,6 +5,7 @@ begin
     if exists (select from pg_catalog.pg_roles where rolname = 'resmon_writer') then
         grant usage on schema resmon, raw, tier, inventory, ops to resmon_writer;
         grant select on all tables in schema resmon to resmon_writer;
+        grant execute on function resmon.live_position() to resmon_writer;
         grant select, insert, update, delete on
             raw.server_resource_metrics,
             raw.server_status,
@@ -19,7 +20,8 @@ begin
             inventory.server_period,
             ops.raw_hour,
             ops.window_state,
-            ops.collector
+            ops.collector,
+            ops.commit_counter
         to resmon_writer;
         grant select on ops.schema_migrations, ops.schema_repeatables to resmon_writer;
         grant execute on function

@@ -26,7 +26,8 @@ select
     m.load_5m,
     m.load_15m,
     m.uptime_seconds,
-    m.clock_skew_seconds
+    m.clock_skew_seconds,
+    m.commit_sequence
 from raw.server_resource_metrics as m
 left join inventory.servers as s on s.server_id = m.server_id
 left join inventory.organizations as o on o.organization_id = m.organization_id;
@@ -55,3 +56,4 @@ comment on column resmon.server_resource_metrics.load_5m is 'Load average over f
 comment on column resmon.server_resource_metrics.load_15m is 'Load average over fifteen minutes.';
 comment on column resmon.server_resource_metrics.uptime_seconds is 'Seconds since boot.';
 comment on column resmon.server_resource_metrics.clock_skew_seconds is 'Clock of the server minus clock of the collector, seconds.';
+comment on column resmon.server_resource_metrics.commit_sequence is 'Number of the commit that stored the row; grows in the order of commits, whatever collected_at is (docs/live.md). Null for rows from before it was counted.';

@@ -30,13 +30,14 @@ select
     t.load_5m,
     t.load_15m,
     t.uptime_seconds,
-    t.clock_skew_seconds
+    t.clock_skew_seconds,
+    t.commit_sequence
 from inventory.servers as s
 join inventory.organizations as o on o.organization_id = s.organization_id
 left join raw.server_status as t on t.server_id = s.server_id
 where s.state <> 'deleted';
 
-comment on view resmon.server_status is 'One row per server that is not deleted: latest state and values. Status and values are null before the first attempt.';
+comment on view resmon.server_status is 'One row per server that is not deleted: latest state and values. Values are null before the first sample.';
 comment on column resmon.server_status.server_id is 'Identifier of the server.';
 comment on column resmon.server_status.server_name is 'Name of the server; unique among those that are not deleted.';
 comment on column resmon.server_status.organization_id is 'Organization that owns the server now.';
@@ -44,7 +45,7 @@ comment on column resmon.server_status.organization_name is 'Name of that organi
 comment on column resmon.server_status.tags is 'Tags of the server.';
 comment on column resmon.server_status.state is 'Whether it is collected: active, paused or offline.';
 comment on column resmon.server_status.interval_seconds is 'Seconds between two scheduled samples.';
-comment on column resmon.server_status.status is 'critical: CPU, memory or disk >= 90 %; warning: CPU or memory >= 75 % or disk >= 85 %; error: collection failed; healthy; null before the first attempt.';
+comment on column resmon.server_status.status is 'critical: CPU, memory or disk >= 90 %; warning: CPU or memory >= 75 % or disk >= 85 %; error: collection failed; healthy; null: it never answered, and its retries are not used up.';
 comment on column resmon.server_status.cause is 'Why collection fails: unreachable, refused, timeout, auth_failed, host_key_changed, host_key_unknown, no_shell, unreadable, unsupported; null when it works.';
 comment on column resmon.server_status.cause_detail is 'One sentence for a person about the failure.';
 comment on column resmon.server_status.consecutive_failures is 'Scheduled instants in a row without a sample.';
@@ -65,3 +66,4 @@ comment on column resmon.server_status.load_5m is 'Load average over five minute
 comment on column resmon.server_status.load_15m is 'Load average over fifteen minutes.';
 comment on column resmon.server_status.uptime_seconds is 'Seconds since boot.';
 comment on column resmon.server_status.clock_skew_seconds is 'Clock of the server minus clock of the collector, seconds.';
+comment on column resmon.server_status.commit_sequence is 'Number of the last commit that wrote status or values, with a sample or with a failure (docs/live.md).';

@@ -101,6 +101,7 @@ def test_every_column_is_explained_and_every_view_uses_the_readers_rights(db):
             "filesystem_status",
             "filesystem_usage",
             "metric_aggregations",
+            "organizations",
             "server_resource_metrics",
             "server_status",
         )
@@ -187,53 +188,85 @@ def test_a_condition_on_granularity_and_time_reads_one_partition(db):
         assert other not in plan
 
 
-def test_a_reader_sees_the_views_and_neither_logins_nor_partitions(db, postgres):
-    """Lets back: identity files shown to every dashboard, or grants that fail on a server with
-    roles.
-    """
-    roles = {name: f"resmon_{name}" for name in ("reader", "writer")}
-    present = [
-        name
-        for name in roles.values()
-        if rows(db, "select 1 from pg_roles where rolname = %s", [name])
-    ]
+@pytest.fixture
+def roles(db):
+    """resmon_reader and resmon_writer with their grants, gone afterwards."""
+    names = ("resmon_reader", "resmon_writer")
+    present = rows(db, "select 1 from pg_roles where rolname = any(%s)", [list(names)])
     if present and "RESMON_TEST_POSTGRES_DSN" in os.environ:
         pytest.skip("the external server has these roles already; use one without them")
     try:
-        for name in roles.values():
+        for name in names:
             db.execute(f"create role {name}")
         migrations.apply(db, SQL_PATH, report=lambda _: None)
-        db.execute("set role resmon_reader")
-        for view in (
-            "server_status",
-            "server_resource_metrics",
-            "metric_aggregations",
-            "filesystem_usage",
-            "filesystem_status",
-        ):
-            assert rows(db, f"select * from resmon.{view}")
-        for refused in (
-            "select host, identity_file from inventory.servers",
-            "select 1 from tier.metrics_1hour_20260301",
-            "insert into ops.raw_hour values (now(), 0, 1)",
-            "select ops.ensure_partitions('tier.metrics_1day', 'year', now(), now())",
-        ):
-            with pytest.raises(psycopg.errors.InsufficientPrivilege):
-                db.execute(refused)
-        db.execute("set role resmon_writer")
-        made = rows(
-            db,
-            "select ops.ensure_partitions("
-            "'tier.metrics_1day', 'year', '2030-01-01Z', '2030-01-02Z')",
-        )
-        assert made == [(1,)]
-        db.execute(
-            "insert into tier.metrics_1day (bucket_start, server_id, organization_id, "
-            "sample_count, expected_count) values ('2030-01-01Z', 1, 1, 0, 0)"
-        )
-        db.execute("update inventory.servers set state = 'paused', changed_at = '2026-03-02Z'")
+        yield
     finally:
         db.execute("reset role")
-        for name in roles.values():
+        for name in names:
             db.execute(f"drop owned by {name}")
             db.execute(f"drop role {name}")
+
+
+@pytest.mark.usefixtures("roles")
+def test_a_reader_sees_the_views_and_neither_logins_nor_partitions(db):
+    """Lets back: identity files shown to every dashboard, or grants that fail on a server with
+    roles.
+    """
+    db.execute("set role resmon_reader")
+    for view in (
+        "server_status",
+        "server_resource_metrics",
+        "metric_aggregations",
+        "filesystem_usage",
+        "filesystem_status",
+        "organizations",
+    ):
+        assert rows(db, f"select * from resmon.{view}")
+    for refused in (
+        "select host, identity_file from inventory.servers",
+        "select 1 from tier.metrics_1hour_20260301",
+        "insert into ops.raw_hour values (now(), 0, 1)",
+        "update ops.commit_counter set value = 0",
+        "select ops.ensure_partitions('tier.metrics_1day', 'year', now(), now())",
+    ):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            db.execute(refused)
+    db.execute("set role resmon_writer")
+    made = rows(
+        db,
+        "select ops.ensure_partitions('tier.metrics_1day', 'year', '2030-01-01Z', '2030-01-02Z')",
+    )
+    assert made == [(1,)]
+    db.execute(
+        "insert into tier.metrics_1day (bucket_start, server_id, organization_id, "
+        "sample_count, expected_count) values ('2030-01-01Z', 1, 1, 0, 0)"
+    )
+    db.execute("update inventory.servers set state = 'paused', changed_at = '2026-03-02Z'")
+    db.execute("update ops.commit_counter set value = value + 1")
+
+
+@pytest.mark.usefixtures("roles")
+def test_a_live_consumer_gets_the_rows_that_row_level_security_lets_it_see(db):
+    """Lets back: a function with its owner's rights that streams every tenant's samples.
+
+    The policy is one as an administrator may write it; Resmon brings none of its own yet.
+    """
+    db.execute(
+        "update raw.server_resource_metrics set commit_sequence = 1, "
+        "organization_id = case when collected_at = %s then 1 else 2 end",
+        [DAY],
+    )
+    db.execute("update ops.commit_counter set value = 1")
+    samples = "select organization_id from resmon.samples_after(0)"
+    db.execute("set role resmon_reader")
+    assert rows(db, samples) == [(1,), (2,)]
+    db.execute("reset role")
+    db.execute("alter table raw.server_resource_metrics enable row level security")
+    db.execute(
+        "create policy own_rows on raw.server_resource_metrics for select to resmon_reader "
+        "using (organization_id = (select 2))"
+    )
+    db.execute("set role resmon_reader")
+    assert rows(db, samples) == [(2,)]
+    assert rows(db, "select * from resmon.samples_after(0, 1)") == []
+    assert rows(db, "select resmon.live_position()") == [(1,)]

@@ -178,13 +178,23 @@ def test_a_single_lost_answer_is_not_an_error_yet(postgres, server):
             assert status_row(connection)[:3] == (expected, "timeout", count)
 
 
-def test_a_server_that_never_answered_gets_its_row_with_the_first_final_failure(postgres, server):
+def test_a_server_that_never_answered_shows_its_cause_from_the_first_failure_on(postgres, server):
     """Would let back: a new server with a wrong key that is nowhere to be seen."""
     with postgres.connect() as connection:
         commit(connection, failures=[failure_of(server, is_final=False)])
-        assert status_row(connection) is None
+        assert status_row(connection) == (None, "timeout", 1, None, None)
         commit(connection, failures=[failure_of(server, T0 + timedelta(seconds=30))])
-        assert status_row(connection) == ("error", "timeout", 1, None, None)
+        assert status_row(connection) == ("error", "timeout", 2, None, None)
+
+
+def test_a_server_that_never_answered_is_an_error_after_three_lost_answers(postgres, server):
+    """Would let back: a server that opens and breaks for ever, and waits for ever."""
+    with postgres.connect() as connection:
+        for count in (1, 2, 3):
+            instant = T0 + count * timedelta(seconds=30)
+            commit(connection, failures=[failure_of(server, instant, is_final=False)])
+            expected = "error" if count == 3 else None
+            assert status_row(connection)[:3] == (expected, "timeout", count)
 
 
 def test_an_answer_clears_the_failure(postgres, server):

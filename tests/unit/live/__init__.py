@@ -1,0 +1,1 @@
+"""Live consumers: the pure parts."""
