@@ -32,11 +32,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import asyncssh
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from resmon_resources.process_limits import Need, raise_open_files, read_limits
+from resmon_resources.process_limits import limit_problems as collector_problems
 
 MARKER = "@@RESMON1"
 HEALTHY_OCTETS = 99
@@ -119,49 +124,20 @@ def limit_problems(servers: int, *, processes: int, collectors: int = 0) -> list
     Args:
         servers: size of the fleet.
         processes: of the simulator, between which the servers are divided.
-        collectors: collectors at the same time; a connection of each is a thread.
+        collectors: whether collectors run on this machine too; two of them at a handover.
     """
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    raise_open_files()
+    limits = read_limits()
     descriptors = math.ceil(servers / processes) * DESCRIPTORS_PER_SERVER + SPARE_DESCRIPTORS
-    descriptors = max(descriptors, servers + SPARE_DESCRIPTORS if collectors else 0)
     found = []
-    if hard != resource.RLIM_INFINITY and hard < descriptors:
+    if limits.nofile is not None and limits.nofile < descriptors:
         found.append(
-            f"nofile is {hard} (hard limit), {descriptors} are needed: raise it (ulimit -Hn, "
-            "LimitNOFILE=) or use more --processes."
+            f"nofile is {limits.nofile} (hard limit), a process of the simulator needs "
+            f"{descriptors}: raise it (ulimit -Hn, LimitNOFILE=) or use more --processes."
         )
-    threads = collectors * (servers + 100)
-    for name, limit in _thread_limits():
-        if limit < threads:
-            found.append(f"{name} is {limit}, {threads} threads are needed at a handover.")
-    maps = _number("/proc/sys/vm/max_map_count")
-    if collectors and maps is not None and maps < 2 * servers + 2000:
-        found.append(f"vm.max_map_count is {maps}, {2 * servers + 2000} are needed.")
+    if collectors:
+        found += collector_problems(limits, Need(servers, servers, servers))
     return found
-
-
-def _thread_limits() -> Iterator[tuple[str, int]]:
-    """Limits that a thread counts against."""
-    for path in (
-        "/proc/sys/kernel/pid_max",
-        "/proc/sys/kernel/threads-max",
-        "/sys/fs/cgroup/pids.max",
-    ):
-        limit = _number(path)
-        if limit is not None:
-            yield path, limit
-    soft, _ = resource.getrlimit(resource.RLIMIT_NPROC)
-    if soft != resource.RLIM_INFINITY:
-        yield "ulimit -u", soft
-
-
-def _number(path: str) -> int | None:
-    """A number in a file of the kernel; None when there is none."""
-    with contextlib.suppress(OSError, ValueError):
-        return int(Path(path).read_text())
-    return None
 
 
 def core_frame(head: str, tick: int, *, seed: int, uptime: float, boot: int) -> str:

@@ -47,6 +47,14 @@ from resmon_cli.supervisor import StopSignals
 from resmon_resources.collector_registry import request_stop_of_all
 from resmon_resources.embedded_postgres import dagster_url, data_url
 from resmon_resources.errors import DatabaseError, ResmonError, StateUnusable
+from resmon_resources.inventory import list_servers
+from resmon_resources.postgres_connection import open_connection
+from resmon_resources.process_limits import (
+    limit_problems,
+    need_of,
+    raise_open_files,
+    read_limits,
+)
 from resmon_resources.settings import Settings, load_settings
 
 DEFINITIONS_MODULE = "resmon_assets.definitions"
@@ -299,7 +307,7 @@ class Platform:
         self._is_silent = False
 
     def start(self) -> None:
-        """PostgreSQL, the lock on it, schema, this machine, Dagster.
+        """PostgreSQL, the lock on it, schema, this machine, limits, Dagster.
 
         Raises:
             ResmonError: a part did not start; what was started must be stopped by `stop`.
@@ -310,6 +318,7 @@ class Platform:
             self._lock.acquire,
             self._data.bring_up_schema,
             self._data.register_this_machine,
+            self._check_limits,
             self._say_starting,
             lambda: self._services.start(self._signals),
         )
@@ -322,6 +331,14 @@ class Platform:
         """Leave the sequence of starting."""
         if self._signals.is_requested:
             raise StopRequested
+
+    def _check_limits(self) -> None:
+        """Raise what may be raised, for the collectors inherit it, and name what is too low."""
+        raise_open_files()
+        with open_connection(data_url(self._settings)) as connection:
+            need = need_of(list_servers(connection), shards=self._settings.shards)
+        for problem in limit_problems(read_limits(), need):
+            self._screen.say(f"Limit too low: {problem}")
 
     def _say_starting(self) -> None:
         """Dagster takes seconds; say so."""

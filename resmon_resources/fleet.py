@@ -44,6 +44,7 @@ from resmon_resources.ssh import (
     IdentityFiles,
     first_stop,
     is_numeric,
+    no_thread,
     open_ssh,
     resolve,
     shake_hands,
@@ -663,7 +664,7 @@ class Fleet:
             return
         member.dial = None
         target, attempt, sock = member.target, member.attempt, dial.detach()
-        self._submit(
+        is_taken = self._submit(
             self._handshakes,
             member,
             lambda: shake_hands(
@@ -674,18 +675,25 @@ class Fleet:
                 attempt=attempt,
             ),
         )
+        if not is_taken:
+            sock.close()
 
     def _submit(
         self, pool: "_Pool", member: _Member, work: Callable[[], ProbeChannel | list[Address]]
-    ) -> None:
-        """Have a worker do a part of an opening that may wait."""
-        if member.attempt is None:
-            return
-        pool.submit(
-            functools.partial(
-                self._carry_out, pool, member.target, member.generation, member.attempt, work
-            )
+    ) -> bool:
+        """Have a worker do a part of an opening that may wait; False when it has failed instead."""
+        attempt = member.attempt
+        if attempt is None:
+            return False
+        job = functools.partial(
+            self._carry_out, pool, member.target, member.generation, attempt, work
         )
+        try:
+            pool.submit(job)
+        except RuntimeError as error:
+            self._open_failed(member, no_thread(member.target, error, attempt))
+            return False
+        return True
 
     def _attempt_overdue(self, server_id: int, generation: int, attempt: Attempt) -> None:
         """The limit of a whole opening has passed: fail it, whatever its worker waits for."""
@@ -924,14 +932,23 @@ class _Pool:
         return self._under_way >= _JOBS_PER_WORKER * self._size
 
     def submit(self, job: Callable[[], None]) -> None:
-        """Have a job done, by a new thread unless there are enough."""
-        self._under_way += 1
+        """Have a job done, by a new thread unless there are enough.
+
+        Raises:
+            RuntimeError: there is none, and the machine has no thread left. The job is not done.
+        """
         self.threads = [thread for thread in self.threads if thread.is_alive()]
-        if len(self.threads) < min(self._under_way, self._size):
+        if len(self.threads) < min(self._under_way + 1, self._size):
             name = f"{self._name}-{len(self.threads)}"
             thread = threading.Thread(target=self._work, name=name, daemon=True)
-            self.threads.append(thread)
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:
+                if not self.threads:
+                    raise
+            else:
+                self.threads.append(thread)
+        self._under_way += 1
         self._jobs.put(job)
 
     def note_done(self) -> None:

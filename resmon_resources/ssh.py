@@ -363,7 +363,7 @@ class Route:
         last = self._stages[-1]
         began = attempt.begin("connect")
         left = attempt.seconds_left(attempt.limits.connect)
-        with self.cut_after(left) as is_cut:
+        with self.cut_after(left, attempt) as is_cut:
             try:
                 channel = last.transport.open_channel(
                     "direct-tcpip",
@@ -382,8 +382,12 @@ class Route:
         attempt.end(began, last.tunnel.read_greeting(stop, attempt))
 
     @contextlib.contextmanager
-    def cut_after(self, seconds: float) -> Iterator[threading.Event]:
-        """Cut the socket when the context takes longer, for calls without a limit of their own."""
+    def cut_after(self, seconds: float, attempt: Attempt) -> Iterator[threading.Event]:
+        """Cut the socket when the context takes longer, for calls without a limit of their own.
+
+        Raises:
+            CollectionError: no thread could be started to watch over the time.
+        """
         is_cut = threading.Event()
 
         def cut() -> None:
@@ -392,7 +396,10 @@ class Route:
 
         timer = threading.Timer(seconds, cut)
         timer.daemon = True
-        timer.start()
+        try:
+            timer.start()
+        except RuntimeError as error:
+            raise no_thread(self._stages[-1].stop, error, attempt) from error
         try:
             yield is_cut
         finally:
@@ -444,6 +451,15 @@ class Route:
             stage.transport.packetizer.complete_handshake()
         if not self._stages:
             self._sock.close()
+
+
+def no_thread(target: Target, error: RuntimeError, attempt: Attempt) -> CollectionError:
+    """The error when this machine has no thread left; process_limits.py knows which limit it is."""
+    msg = (
+        f"No thread could be started for {target.name}: {error}. Raise the limit of processes "
+        "of this machine (ulimit -u, TasksMax, pids of the container)."
+    )
+    return CollectionError(msg, cause="unreachable", step=attempt.step)
 
 
 def _tunnel_error(
@@ -718,11 +734,7 @@ def _exchange_keys(
     try:
         transport.start_client(event=done)
     except RuntimeError as error:
-        msg = (
-            f"No thread could be started for {target.name}: {error}. Raise the limit of processes "
-            "of this machine (ulimit -u, TasksMax, pids of the container)."
-        )
-        raise CollectionError(msg, cause="unreachable", step="handshake") from error
+        raise no_thread(target, error, attempt) from error
     if not done.wait(left):
         msg = (
             f"The key exchange with {target.title} did not finish in {left:.0f} s. "
@@ -935,7 +947,7 @@ def _start_probe(target: Target, route: Route, attempt: Attempt) -> "SshChannel"
     nonce = new_nonce()
     transport = route.transport
     # open_session and, without any limit of its own, exec_command wait for the server.
-    with route.cut_after(left) as is_cut:
+    with route.cut_after(left, attempt) as is_cut:
         try:
             channel = transport.open_session(window_size=WINDOW_BYTES, timeout=left)
             channel.settimeout(0.0)

@@ -39,6 +39,12 @@ from resmon_resources.collector_registry import collectors_of
 from resmon_resources.collector_storage import CollectorStorage
 from resmon_resources.postgres import PostgresResource
 from resmon_resources.postgres_connection import load_query
+from resmon_resources.process_limits import (
+    limit_problems,
+    need_of,
+    raise_open_files,
+    read_limits,
+)
 from resmon_resources.settings import load_settings
 from resmon_resources.ssh_resource import SshResource
 
@@ -142,6 +148,8 @@ def _collect_hour(
     taken = storage.open(_utc_now())
     if taken is not None:
         raise _refusal(_held_message(postgres, hour=hour, shard=taken))
+    raise_open_files()
+    warn_of_limits(storage)
     reporter = EventReporter(context.log_event, hour=hour)
     ended: Ended | None = None
     try:
@@ -170,6 +178,13 @@ def _collect_hour(
         ended.figures, now=ended.at, is_complete=ended.at >= hour + HOUR
     ) | {"ended_because": MetadataValue.text(ended.reason)}
     return MaterializeResult(metadata=metadata)
+
+
+def warn_of_limits(storage: CollectorStorage) -> None:
+    """Name the limits of this machine that the servers of this collector will meet."""
+    servers = storage.servers(_utc_now())
+    for problem in limit_problems(read_limits(), need_of(servers or ())):
+        logger.warning("%s", problem)
 
 
 class EventReporter:
