@@ -14,7 +14,7 @@ import psycopg
 from dagster import DagsterInstance, ExecuteInProcessResult
 from rich.markup import escape
 
-from resmon_assets.raw.collect_now import collect_now, collect_now_job, store_outcomes
+from resmon_assets.raw.collect_now import collect_now_job, read_and_store
 from resmon_cli import render
 from resmon_cli.connection import data_connection
 from resmon_cli.environment import is_reachable, prepare_home, service_variables
@@ -108,12 +108,13 @@ def _choose(
 
 def _in_foreground(servers: Sequence[Server]) -> Collected:
     """Read and store here."""
-    outcomes = collect_now(
+    outcomes, stored = read_and_store(
         servers,
+        postgres=PostgresResource(),
         known_hosts=KnownHosts(load_settings().known_hosts),
         clock=lambda: datetime.now(UTC),
     )
-    return Collected(outcomes, store_outcomes(PostgresResource(), outcomes), None)
+    return Collected(outcomes, stored, None)
 
 
 def _through_dagster(servers: Sequence[Server]) -> Collected:

@@ -1,6 +1,6 @@
 """`resmon server test`: connect to one server, show each step with its time and the probe's answer.
 
-Belongs here: the same opening and probe as collection uses, made visible. Stores nothing.
+Belongs here: the same opening and probe as collection uses, made visible. Stores no sample.
 """
 
 import time
@@ -15,7 +15,7 @@ from resmon_assets.raw.difference import clock_skew_seconds, sample_between
 from resmon_cli import render
 from resmon_resources.channels import Limits, Step
 from resmon_resources.errors import CollectionError, ProbeUnreadable
-from resmon_resources.fleet import open_once
+from resmon_resources.fleet import HostKeySeen, open_once
 from resmon_resources.inventory import Server
 from resmon_resources.known_hosts import KnownHosts
 from resmon_resources.probe.reading import Reading, parse_answer
@@ -54,6 +54,7 @@ def probe_server(
     known_hosts: KnownHosts,
     clock: Callable[[], datetime],
     limits: Limits | None = None,
+    on_first_use: Callable[[HostKeySeen], None] | None = None,
 ) -> bool:
     """Open, read twice, close, and print all of it while it happens.
 
@@ -63,6 +64,8 @@ def probe_server(
         known_hosts: host keys to believe.
         clock: returns the present moment, aware UTC.
         limits: seconds per step; the usual ones by default.
+        on_first_use: takes the key of a server of which nothing is known, to pin it; None means
+            that such a server is refused.
 
     Returns:
         Whether the server could be read; when not, the reason and what to do are printed.
@@ -75,6 +78,7 @@ def probe_server(
             known_hosts=known_hosts,
             limits=used,
             on_step=lambda step: _print_step(console, step),
+            on_first_use=on_first_use,
         )
         try:
             first = None if channel.first_answer is None else parse_answer(channel.first_answer)

@@ -20,9 +20,13 @@ from resmon_cli import render
 from resmon_cli.connection import data_connection
 from resmon_cli.import_servers import import_command
 from resmon_cli.probing import probe_server
+from resmon_cli.trust import trust_command
 from resmon_resources import inventory
 from resmon_resources.authorized_keys import authorized_keys_line
 from resmon_resources.errors import InventoryInvalid
+from resmon_resources.fleet import HostKeySeen
+from resmon_resources.host_key_store import PinnedHostKey, host_keys_of, pin_first_keys
+from resmon_resources.host_keys import HostKey
 from resmon_resources.inventory import Server, ServerState, Transport
 from resmon_resources.known_hosts import KnownHosts
 from resmon_resources.sample_reader import (
@@ -43,6 +47,7 @@ def server_command() -> None:
 
 
 server_command.add_command(import_command)
+server_command.add_command(trust_command)
 
 
 @server_command.command("add")
@@ -84,7 +89,11 @@ def add(
     tags: tuple[str, ...],
     interval_seconds: int,
 ) -> None:
-    """Add the server NAME; collection starts by itself within a minute."""
+    """Add the server NAME; collection starts by itself within a minute.
+
+    Its host key must be in known_hosts (RESMON_KNOWN_HOSTS) or trusted with `resmon server trust`;
+    with RESMON_HOST_KEYS=first-use the first key that it shows is pinned.
+    """
     host_to_store = _host_for(transport, host=host)
     key = _checked_identity_file(identity_file)
     with data_connection() as connection:
@@ -156,6 +165,8 @@ def show(name: str, *, output_format: str) -> None:
     with data_connection() as connection:
         server = inventory.find_server(connection, name)
         status = read_status(connection, [server.server_id])[0]
+        keys = host_keys_of(connection, server)
+        pin = keys[0] if server.host_key is not None else None
         file_systems = read_file_systems(connection, [server.server_id])
     if output_format == "json":
         latest = asdict(status)
@@ -166,12 +177,12 @@ def show(name: str, *, output_format: str) -> None:
         render.print_json(
             known
             | {key: latest[key] for key in latest if key not in known}
-            | {"file_systems": mounts}
+            | {"host_key": None if pin is None else asdict(pin), "file_systems": mounts}
         )
         return
     table = render.plain_table("", "")
     table.show_header = False
-    for label, text in [*_settings_of(server), *_latest_of(status, now=datetime.now(UTC))]:
+    for label, text in [*_settings_of(server, pin), *_latest_of(status, now=datetime.now(UTC))]:
         table.add_row(label, text)
     render.console().print(table)
     if file_systems:
@@ -207,7 +218,8 @@ def edit(
 ) -> None:
     """Change what is given of the server NAME."""
     key = _checked_identity_file(identity_file)
-    with data_connection() as connection:
+    with data_connection() as connection, connection.transaction():
+        before = inventory.find_server(connection, name)
         changed = inventory.update_server(
             connection,
             name,
@@ -222,19 +234,32 @@ def edit(
             now=datetime.now(UTC),
         )
     click.echo(f"{changed.name}: {address_of(changed)}, organization {changed.organization_name}.")
+    if before.host_key is not None and changed.host_key is None:
+        render.note(
+            f"The pinned host key was dropped: it belonged to {address_of(before)}. "
+            f"Compare and trust the new one: resmon server trust {changed.name}"
+        )
 
 
 @server_command.command("test")
 @click.argument("name")
 def test(name: str) -> None:
-    """Connect to the server NAME, show each step, and what its probe says; stores nothing."""
+    """Connect to the server NAME, show each step, and what its probe says; stores no sample.
+
+    With RESMON_HOST_KEYS=first-use the key of a server of which nothing is known is pinned, as
+    collection would.
+    """
+    settings = load_settings()
     with data_connection() as connection:
         server = inventory.find_server(connection, name)
     console = render.console()
     console.print(f"Testing {name} ({address_of(server)}):")
-    known_hosts = KnownHosts(load_settings().known_hosts)
     if not probe_server(
-        server, console=console, known_hosts=known_hosts, clock=lambda: datetime.now(UTC)
+        server,
+        console=console,
+        known_hosts=KnownHosts(settings.known_hosts),
+        clock=lambda: datetime.now(UTC),
+        on_first_use=_pin if settings.trusts_first_use else None,
     ):
         raise click.exceptions.Exit(1)
     if server.state != "active":
@@ -379,13 +404,33 @@ def _checked_identity_file(path: str | None) -> str | None:
     return str(file)
 
 
-def _settings_of(server: Server) -> list[tuple[str, str]]:
+def _pin(seen: HostKeySeen) -> None:
+    """Pin the key of a first use."""
+    with data_connection() as connection:
+        pinned = pin_first_keys(connection, [seen], now=datetime.now(UTC))
+    if pinned:
+        render.note(
+            f"Pinned the first host key: {HostKey.parse(seen.key)}. Compare it on the machine "
+            "itself: ssh-keygen -lf /etc/ssh/ssh_host_..._key.pub"
+        )
+
+
+def _pin_text(pin: PinnedHostKey | None) -> str:
+    """The pinned key and since when, or what decides without one."""
+    if pin is None:
+        return "not pinned: known_hosts decides"
+    since = render.time_text(pin.pinned_at)
+    return f"{pin.key_type} {pin.fingerprint}, pinned {since} UTC ({pin.pinned_by})"
+
+
+def _settings_of(server: Server, pin: PinnedHostKey | None) -> list[tuple[str, str]]:
     """Label and text of what the inventory says."""
     return [
         ("Server", server.name),
         ("Organization", server.organization_name),
         ("Address", address_of(server)),
         ("Jump hosts", server.proxy_jump or "none"),
+        ("Host key", _pin_text(pin) if server.transport == "ssh" else render.NOTHING),
         ("Identity file", server.identity_file or "agent and ~/.ssh"),
         ("Tags", " ".join(server.tags) or render.NOTHING),
         ("State", f"{server.state} since {render.time_text(server.changed_at)} UTC"),

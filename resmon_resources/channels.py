@@ -17,7 +17,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from resmon_resources.errors import Cause, CollectionError, ProbeUnreadable
@@ -53,6 +53,8 @@ class Target:
         user_name: login name; None means the one that Resmon runs as.
         identity_file: private key file; None means the agent's keys and those in ~/.ssh.
         proxy_jump: jump hosts in order, `[user@]host[:port][,...]`; None means none.
+        host_key: the pinned key as `type base64`; None means that nothing is pinned. Not compared:
+            a key that is pinned while the connection is open does not open another.
     """
 
     server_id: int
@@ -63,6 +65,7 @@ class Target:
     user_name: str | None = None
     identity_file: str | None = None
     proxy_jump: str | None = None
+    host_key: str | None = field(default=None, compare=False)
 
     @property
     def title(self) -> str:
@@ -126,10 +129,20 @@ class Attempt:
         limits: how long each step may take.
         step: what is being done.
         jump_host: place of the jump host it is being done with; empty for the server itself.
+        host_key: the key of the server that was accepted, as `type base64`; None before that.
+        on_first_use: takes the first key of a server to pin it; None: an unknown key is refused.
     """
 
-    def __init__(self, limits: Limits, on_step: Callable[[Step], None] | None = None) -> None:
+    def __init__(
+        self,
+        limits: Limits,
+        on_step: Callable[[Step], None] | None = None,
+        *,
+        on_first_use: Callable[[str], None] | None = None,
+    ) -> None:
         self.limits = limits
+        self.host_key: str | None = None
+        self.on_first_use = on_first_use
         self.step: StepName = "resolve"
         self.jump_host = ""
         self.started = time.monotonic()

@@ -18,6 +18,8 @@ import psycopg
 from resmon_resources import collector_registry
 from resmon_resources.collector_registry import Orders
 from resmon_resources.errors import DatabaseError
+from resmon_resources.host_key_store import pin_first_keys
+from resmon_resources.host_keys import HostKeySeen
 from resmon_resources.inventory import Server, list_servers
 from resmon_resources.postgres import PostgresResource
 from resmon_resources.sample_store import (
@@ -146,6 +148,10 @@ class CollectorStorage:
             ]
 
         return self._on_write(read, now=now)
+
+    def pin_host_keys(self, seen: Sequence[HostKeySeen], *, now: datetime) -> list[int] | None:
+        """Pin first keys; ids of the servers pinned now, None while the database is away."""
+        return self._on_write(lambda connection: pin_first_keys(connection, seen, now=now), now=now)
 
     def beat(self, now: datetime) -> Orders | None:
         """Heartbeat and orders over all shards; None while the database is away."""

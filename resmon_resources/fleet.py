@@ -23,7 +23,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from resmon_resources.channels import (
@@ -36,6 +36,7 @@ from resmon_resources.channels import (
     Target,
 )
 from resmon_resources.errors import Cause, CollectionError, ResmonError
+from resmon_resources.host_keys import HostKeySeen
 from resmon_resources.known_hosts import KnownHosts
 from resmon_resources.probe.framing import Answer
 from resmon_resources.ssh import (
@@ -55,6 +56,7 @@ __all__ = [
     "ChannelState",
     "Event",
     "Fleet",
+    "HostKeySeen",
     "Limits",
     "Lost",
     "OpenFailed",
@@ -196,7 +198,7 @@ class Lost:
     detail: str
 
 
-Event = Opened | Answered | OpenFailed | Lost
+Event = Opened | Answered | OpenFailed | Lost | HostKeySeen
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,10 +222,15 @@ class ChannelState:
 
 @dataclass(slots=True)
 class _Member:
-    """One server of the fleet; `generation` tells its timers from those of an earlier target."""
+    """One server of the fleet; `generation` tells its timers from those of an earlier target.
+
+    The target has the pin in force: the inventory's, or the key of a first use on its way there.
+    """
 
     target: Target
     generation: int
+    inventory_host_key: str | None = None  # as reconcile told it last
+    host_key: str | None = None  # of the present channel
     attempt: Attempt | None = None
     dial: Dial | None = None
     channel: ProbeChannel | None = None
@@ -247,6 +254,7 @@ def open_once(
     known_hosts: KnownHosts,
     limits: Limits | None = None,
     on_step: Callable[[Step], None] | None = None,
+    on_first_use: Callable[[HostKeySeen], None] | None = None,
 ) -> ProbeChannel:
     """Open one channel now and wait for its priming answer (`first_answer`).
 
@@ -255,6 +263,8 @@ def open_once(
         known_hosts: host keys to believe.
         limits: how long each step may take; default `Limits()`.
         on_step: called after each step that went well.
+        on_first_use: takes the key of a server of which nothing is known, before the login, to pin
+            it; None means that such a server is refused.
 
     Returns:
         A channel to `ask`; the caller closes it.
@@ -263,7 +273,12 @@ def open_once(
         CollectionError: cause, step, and what to do.
     """
     limits = limits or Limits()
-    attempt = Attempt(limits, on_step)
+
+    def pin(key: str) -> None:
+        if on_first_use is not None:
+            on_first_use(HostKeySeen(target.server_id, target.host, target.port, key))
+
+    attempt = Attempt(limits, on_step, on_first_use=None if on_first_use is None else pin)
     channel: ProbeChannel
     if target.transport == "local":
         channel = _open_local(target, attempt)
@@ -298,11 +313,18 @@ def _is_known_by_name(target: Target) -> bool:
         return False  # the opening will say what is wrong
 
 
+def _failed_for_its_host_key(member: _Member) -> bool:
+    """Whether the last thing that happened to a server is that its key was not believed."""
+    return member.failure is not None and member.failure.cause in _HOST_KEY_CAUSES
+
+
 class Fleet:
     """Keeps a channel open to every target.
 
     Args:
         known_hosts: host keys to believe.
+        trusts_first_use: accept the key of a server that has no pin and that known_hosts does not
+            know, hold the server to it from then on, and tell it as `HostKeySeen`.
         limits: how long each step may take.
         retry: when to try again.
         workers: key exchanges at the same time, and as many name lookups; 64 gained nothing over
@@ -316,6 +338,7 @@ class Fleet:
         self,
         *,
         known_hosts: KnownHosts,
+        trusts_first_use: bool = False,
         limits: Limits | None = None,
         retry: RetryPolicy | None = None,
         workers: int = 16,
@@ -323,6 +346,7 @@ class Fleet:
         linger_seconds: float = 0.0,
     ) -> None:
         self._known_hosts = known_hosts
+        self._trusts_first_use = trusts_first_use
         self._limits = limits or Limits()
         self._retry = retry or RetryPolicy()
         self._identities = IdentityFiles()
@@ -366,7 +390,8 @@ class Fleet:
     def reconcile(self, targets: Iterable[Target]) -> None:
         """Make the fleet this set; returns at once.
 
-        New targets are opened, missing ones closed, changed ones closed and opened again.
+        New targets are opened, missing ones closed, changed ones closed and opened again. Of a
+        target that has only another pin, a connection to a machine with that key stays open.
         """
         wanted = {target.server_id: target for target in targets}
         self._posted += 1
@@ -546,13 +571,47 @@ class Fleet:
         for server_id, target in wanted.items():
             member = self._members.get(server_id)
             if member is not None and member.target == target:
+                self._take_pin(member, target)
                 continue
             if member is not None:
                 self._release(member)
             self._generation += 1
-            self._members[server_id] = _Member(target, self._generation)
+            self._members[server_id] = _Member(target, self._generation, target.host_key)
             self._wait_for_opening(self._members[server_id])
         self._done += 1
+
+    def _take_pin(self, member: _Member, target: Target) -> None:
+        """Follow the inventory's pin of a server, unless it says what it said before."""
+        if target.host_key == member.inventory_host_key:
+            return  # a key of a first use may still be on its way there
+        member.inventory_host_key = target.host_key
+        if target.host_key == member.target.host_key:
+            return
+        member.target = target
+        if member.is_open and member.host_key == target.host_key:
+            return
+        is_busy = member.attempt is not None or member.channel is not None
+        if is_busy or _failed_for_its_host_key(member):
+            self._open_at_once(member)
+
+    def _pin(self, server_id: int, generation: int, key: str) -> None:
+        """A worker has accepted the first key of a server; told to the caller, who stores it."""
+        member = self._current(server_id, generation)
+        if member is None or member.target.host_key == key:
+            return
+        if member.target.host_key is not None:
+            self._open_at_once(member)  # an earlier opening was first: judged again by its key
+            return
+        member.target = replace(member.target, host_key=key)
+        target = member.target
+        self._events.put(HostKeySeen(server_id, target.host, target.port, key))
+
+    def _open_at_once(self, member: _Member) -> None:
+        """End what is open or under way, and open anew; a retry that was planned is off."""
+        self._release(member)
+        self._generation += 1
+        member.generation = self._generation
+        self._wait_for_opening(member)
 
     def _release(self, member: _Member) -> None:
         """End the attempt and the channel of a member."""
@@ -601,8 +660,10 @@ class Fleet:
             if member is None or member.attempt is not None or member.channel is not None:
                 continue
             self._next_opening = now + self._seconds_between_openings
-            member.attempt = attempt = Attempt(self._limits)
             server_id, generation = member.target.server_id, member.generation
+            member.attempt = attempt = Attempt(self._limits)
+            if self._trusts_first_use and member.target.host_key is None:
+                attempt.on_first_use = functools.partial(self._post_pin, server_id, generation)
             overdue = functools.partial(self._attempt_overdue, server_id, generation, attempt)
             self._after(self._limits.total, overdue)
             if waiting is self._waiting_names:
@@ -739,6 +800,7 @@ class Fleet:
         """Watch a started probe and ask for the priming answer."""
         server_id, generation = member.target.server_id, member.generation
         attempt.begin("read")
+        member.host_key = attempt.host_key
         member.channel = channel
         member.misses = 0
         member.is_proven = False
@@ -870,21 +932,22 @@ class Fleet:
         wait = functools.partial(self._wait_for_opening, member)
         self._after(self._retry.spread(delay), wait)
 
-    # Of the workers and the closer.
-
     def _look_at_host_keys(self) -> None:
         """Open at once what failed for its host key, when the known_hosts file has changed."""
         stamp = self._known_hosts.stamp()
         if stamp != self._known_stamp:
             self._known_stamp = stamp
             for member in self._members.values():
-                failure, is_busy = member.failure, member.attempt or member.channel
-                if failure is None or failure.cause not in _HOST_KEY_CAUSES or is_busy:
-                    continue
-                self._generation += 1
-                member.generation = self._generation  # the retry that was planned is off
-                self._wait_for_opening(member)
+                is_busy = member.attempt is not None or member.channel is not None
+                if not is_busy and _failed_for_its_host_key(member):
+                    self._open_at_once(member)
         self._after(HOST_KEYS_EVERY_SECONDS, self._look_at_host_keys)
+
+    # Of the workers and the closer.
+
+    def _post_pin(self, server_id: int, generation: int, key: str) -> None:
+        """Called in the middle of an opening, so that the loop knows the key before its outcome."""
+        self._post(functools.partial(self._pin, server_id, generation, key))
 
     def _carry_out(
         self,

@@ -1,7 +1,8 @@
 """The inventory: organizations (a tree) and servers, as records; how they are read and changed.
 
 Belongs here: what the inventory accepts, and the statements on schema inventory. The periods of a
-server (who was to be collected when) are kept by the database on each change. Asks no clock.
+server (who was to be collected when) are kept by the database on each change, and a change of host
+or port, or a removal, drops its pinned host key there. Asks no clock.
 """
 
 import difflib
@@ -91,6 +92,7 @@ class Server:
         interval_seconds: seconds between two scheduled instants.
         changed_at: last change, aware UTC.
         proxy_jump: jump hosts in order, `[user@]host[:port][,...]`; None means none.
+        host_key: the pinned host key as `type base64`; None means that nothing is pinned.
     """
 
     server_id: int
@@ -107,6 +109,7 @@ class Server:
     interval_seconds: int
     changed_at: datetime
     proxy_jump: str | None = None
+    host_key: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tags", tuple(self.tags))

@@ -1,7 +1,7 @@
 """Host keys: OpenSSH known_hosts read once into an index, and the strict check of a server's key.
 
-Belongs here: parsing, matching and judging of known_hosts lines. Knows nothing of connections;
-there is no mode that accepts an unknown or changed key.
+Belongs here: parsing, matching and judging of known_hosts lines. Knows nothing of connections and
+of pins (host_keys.py); what the file does not vouch for is refused here, always.
 """
 
 import base64
@@ -189,7 +189,40 @@ class KnownHosts:
         usable = (key.key_type for key in known if not key.is_revoked)
         return tuple(dict.fromkeys(usable))
 
-    def verify(self, host: str, port: int, *, key_type: str, key_blob: bytes) -> None:
+    def trusted_keys(self, host: str, port: int) -> list[KnownKey]:
+        """Keys that vouch for a host: those of its name with the port, else of the bare name."""
+        known = [key for key in self._keys(host, port) if not key.is_revoked]
+        return known or [key for key in self._bare_keys(host) if not key.is_revoked]
+
+    def line_of(self, host: str, port: int, *, key_blob: bytes) -> int | None:
+        """Number of the line that vouches for this key of a host; None when none does."""
+        lines = (key.line_number for key in self.trusted_keys(host, port) if key.blob == key_blob)
+        return next(lines, None)
+
+    def refuse_revoked(self, host: str, port: int, *, key_type: str, key_blob: bytes) -> None:
+        """Refuse a key that a line marks as revoked, whatever else vouches for it.
+
+        Raises:
+            CollectionError: host_key_changed.
+        """
+        seen = [*self._keys(host, port), *self._bare_keys(host)]
+        if any(key.is_revoked and key.blob == key_blob for key in seen):
+            msg = (
+                f"Host key of {host_name_in_file(host, port)} is {key_type} "
+                f"{fingerprint(key_blob)}, and {self.path} marks it as revoked. Somebody with a "
+                "withdrawn key answers; find out why before you remove the @revoked line."
+            )
+            raise CollectionError(msg, cause="host_key_changed", step="host_key")
+
+    def verify(
+        self,
+        host: str,
+        port: int,
+        *,
+        key_type: str,
+        key_blob: bytes,
+        server_name: str | None = None,
+    ) -> None:
         """Accept the key that a server showed, or raise.
 
         Args:
@@ -197,25 +230,19 @@ class KnownHosts:
             port: port of the server.
             key_type: type of the key, for example ssh-ed25519.
             key_blob: public key in wire form.
+            server_name: name in the inventory, for the remedy; None for a jump host.
 
         Raises:
             CollectionError: host_key_unknown, or host_key_changed (also for a revoked key).
         """
+        self.refuse_revoked(host, port, key_type=key_type, key_blob=key_blob)
         known = self._keys(host, port)
-        seen = [*known, *self._bare_keys(host)]
         shown = f"{key_type} {fingerprint(key_blob)}"
         name = host_name_in_file(host, port)
-        if any(key.is_revoked and key.blob == key_blob for key in seen):
-            msg = (
-                f"Host key of {name} is {shown}, and {self.path} marks it as revoked. Somebody "
-                "with a withdrawn key answers; find out why before you remove the @revoked line."
-            )
-            raise CollectionError(msg, cause="host_key_changed", step="host_key")
+        trust = "" if server_name is None else f"`resmon server trust {server_name}`, or "
         trusted = [key for key in known if not key.is_revoked]
         # As ssh does: a key listed without the port vouches for every port, and accuses none.
-        if any(
-            key.blob == key_blob for key in trusted or self._bare_keys(host) if not key.is_revoked
-        ):
+        if any(key.blob == key_blob for key in self.trusted_keys(host, port)):
             return
         if trusted:
             expected = ", ".join(
@@ -225,7 +252,7 @@ class KnownHosts:
             msg = (
                 f"Host key of {name} changed: it showed {shown}, {self.path} has {expected}. "
                 "Either the machine was reinstalled or got new keys, or somebody is in between. "
-                "Compare the fingerprint on the machine itself; if it is right, run "
+                f"Compare the fingerprint on the machine itself; if it is right, run {trust}"
                 f"`ssh-keygen -R '{name}' -f {self.path}` and add the new key."
             )
             raise CollectionError(msg, cause="host_key_changed", step="host_key")
@@ -233,7 +260,7 @@ class KnownHosts:
         msg = (
             f"Host key of {name} is not in {self.path}; it showed {shown}. Compare the fingerprint "
             "with the machine's own (`ssh-keygen -lf /etc/ssh/ssh_host_..._key.pub` there), then "
-            f"run `{scan} >> {self.path}`."
+            f"run {trust}`{scan} >> {self.path}`."
         )
         raise CollectionError(msg, cause="host_key_unknown", step="host_key")
 

@@ -9,11 +9,15 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, get_args
 
 from resmon_resources.errors import ConfigurationInvalid
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 """Folder that holds sql/, workspace.yaml and dagster.yaml beside the packages."""
+
+HostKeyMode = Literal["known_hosts", "first-use"]
+"""What becomes of a server whose host key nobody vouches for: refused, or pinned at first use."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,8 @@ class Settings:
         sql_path: folder of migrations, repeatable files and queries (RESMON_SQL_PATH).
         known_hosts: OpenSSH known_hosts file (RESMON_KNOWN_HOSTS, default ~/.ssh/known_hosts).
         shards: collector runs per hour (RESMON_COLLECT_SHARDS, default 1).
+        host_keys: `known_hosts` refuses a server of which nothing is known, `first-use` pins its
+            first key (RESMON_HOST_KEYS, default `known_hosts`).
     """
 
     home: Path
@@ -41,6 +47,12 @@ class Settings:
     sql_path: Path
     known_hosts: Path
     shards: int
+    host_keys: HostKeyMode
+
+    @property
+    def trusts_first_use(self) -> bool:
+        """Whether the first key of a server of which nothing is known is pinned."""
+        return self.host_keys == "first-use"
 
     @property
     def is_embedded(self) -> bool:
@@ -79,7 +91,22 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         sql_path=Path(env.get("RESMON_SQL_PATH") or PROJECT_ROOT / "sql").expanduser().resolve(),
         known_hosts=Path(env.get("RESMON_KNOWN_HOSTS") or "~/.ssh/known_hosts").expanduser(),
         shards=_positive_integer(env, "RESMON_COLLECT_SHARDS", default=1, maximum=64),
+        host_keys=_host_key_mode(env),
     )
+
+
+def _host_key_mode(env: Mapping[str, str]) -> HostKeyMode:
+    """RESMON_HOST_KEYS."""
+    text = env.get("RESMON_HOST_KEYS") or "known_hosts"
+    for mode in get_args(HostKeyMode):
+        if text == mode:
+            return mode  # type: ignore[no-any-return] # get_args knows no types
+    msg = (
+        f"RESMON_HOST_KEYS is {text!r}. Set it to known_hosts (a server whose host key is not "
+        "known is refused) or first-use (its first key is pinned), or unset it for known_hosts. "
+        "Host keys are never ignored."
+    )
+    raise ConfigurationInvalid(msg)
 
 
 def _positive_integer(env: Mapping[str, str], name: str, *, default: int, maximum: int) -> int:

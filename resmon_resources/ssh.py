@@ -42,7 +42,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 
 from resmon_resources.channels import Attempt, Limits, ProbeChannel, Target, new_nonce, quote_output
 from resmon_resources.errors import Cause, CollectionError, ConfigurationInvalid
-from resmon_resources.known_hosts import KnownHosts, fingerprint
+from resmon_resources.host_keys import HostKey, verify_host_key
+from resmon_resources.known_hosts import KnownHosts
 from resmon_resources.probe.program import probe_command
 from resmon_resources.proxy_jump import SSH_PORT, parse_proxy_jump
 
@@ -160,6 +161,38 @@ def open_ssh(
     Raises:
         CollectionError: a step failed; names the step and what to do. Nothing is left open.
     """
+    return shake_hands(
+        target,
+        _greeted_socket(target, attempt),
+        known_hosts=known_hosts,
+        identities=identities,
+        attempt=attempt,
+    )
+
+
+def fetch_host_key(
+    target: Target, *, known_hosts: KnownHosts, identities: IdentityFiles, attempt: Attempt
+) -> HostKey:
+    """The host key that a server shows now, proven by a key exchange; does not log in. Waits.
+
+    It is the key of the type that collection would ask for. Nothing is judged but the jump hosts,
+    which are passed as always: their keys are checked, and they are logged in to.
+
+    Raises:
+        CollectionError: a step failed; names the step and what to do. Nothing is left open.
+    """
+    quiet_paramiko()
+    route = Route(_greeted_socket(target, attempt))
+    attempt.hold(route.shut_down)
+    try:
+        _travel(target, route, known_hosts, identities, attempt)
+        return _shown_key(target, route.transport)
+    finally:
+        route.close(timeout_seconds=2)
+
+
+def _greeted_socket(target: Target, attempt: Attempt) -> socket.socket:
+    """Look up and connect to the first stop, and wait for its greeting."""
     stop = first_stop(target, attempt)
     dial = Dial(stop, resolve(stop, attempt), attempt)
     with contextlib.closing(dial):
@@ -170,10 +203,7 @@ def open_ssh(
                 dial.proceed()
             else:
                 dial.overdue()
-        sock = dial.detach()
-    return shake_hands(
-        target, sock, known_hosts=known_hosts, identities=identities, attempt=attempt
-    )
+        return dial.detach()
 
 
 def shake_hands(
@@ -197,19 +227,33 @@ def shake_hands(
     attempt.hold(route.shut_down)
     channel = None
     try:
-        for stop in stops_of(target):
-            attempt.jump_host = "" if stop is target else stop.place
-            if route.length:
-                route.tunnel_to(stop, attempt)
-            transport = route.add_transport(stop)
-            _exchange_keys(stop, transport, known_hosts, attempt)
-            _check_host_key(target, stop, transport, known_hosts, attempt)
-            _authenticate(stop, transport, identities, attempt)
+        _travel(target, route, known_hosts, identities, attempt)
+        _check_host_key(target, target, route.transport, known_hosts, attempt)
+        _authenticate(target, route.transport, identities, attempt)
         channel = _start_probe(target, route, attempt)
     finally:
         if channel is None:
             route.close(timeout_seconds=2)
     return channel
+
+
+def _travel(
+    target: Target,
+    route: "Route",
+    known_hosts: KnownHosts,
+    identities: IdentityFiles,
+    attempt: Attempt,
+) -> None:
+    """Pass the jump hosts and exchange keys with the server; its own key is not judged yet."""
+    for stop in stops_of(target):
+        attempt.jump_host = "" if stop is target else stop.place
+        if route.length:
+            route.tunnel_to(stop, attempt)
+        transport = route.add_transport(stop)
+        _exchange_keys(stop, transport, known_hosts, attempt)
+        if stop is not target:
+            _check_host_key(target, stop, transport, known_hosts, attempt)
+            _authenticate(stop, transport, identities, attempt)
 
 
 def stops_of(target: Target) -> list[Target]:
@@ -234,6 +278,7 @@ def stops_of(target: Target) -> list[Target]:
                 port=hop.port or SSH_PORT,
                 user_name=hop.user_name,
                 proxy_jump=None,
+                host_key=None,
             )
             for hop in hops
         ),
@@ -725,9 +770,12 @@ def _exchange_keys(
     began = attempt.begin("handshake")
     left = attempt.seconds_left(attempt.limits.handshake)
     options = transport.get_security_options()
-    options.key_types = host_key_preference(
-        known_hosts.key_types(target.host, target.port), tuple(options.key_types)
+    known = (
+        known_hosts.key_types(target.host, target.port)
+        if target.host_key is None
+        else target.host_key.split()[:1]
     )
+    options.key_types = host_key_preference(known, tuple(options.key_types))
     transport.banner_timeout = left
     transport.handshake_timeout = left
     done = threading.Event()
@@ -775,25 +823,41 @@ def _check_host_key(
     known_hosts: KnownHosts,
     attempt: Attempt,
 ) -> None:
-    """Compare the key that the server proved to hold with known_hosts; strict, always."""
+    """Judge the key that the server proved to hold; a jump host by known_hosts alone."""
     began = attempt.begin("host_key")
-    key = transport.host_key
-    if key is None:
-        raise _handshake_error(stop, transport.get_exception())
-    blob = key.asbytes()
+    shown = _shown_key(stop, transport)
+    is_server = stop is target
     try:
-        known_hosts.verify(stop.host, stop.port, key_type=key.get_name(), key_blob=blob)
+        vouched = verify_host_key(
+            shown,
+            host=stop.host,
+            port=stop.port,
+            known_hosts=known_hosts,
+            server_name=target.name if is_server else None,
+            pinned=stop.host_key,
+            on_first_use=attempt.on_first_use if is_server else None,
+        )
     except CollectionError as error:
         if target.proxy_jump is None:
             raise
         where = (
             f"It is reached through {target.proxy_jump}: run ssh-keyscan there."
-            if stop is target
+            if is_server
             else f"It is a jump host of {target.name}."
         )
         msg = f"{error} {where}"
         raise CollectionError(msg, cause=error.cause, step=error.step) from error
-    attempt.end(began, f"{key.get_name()} {fingerprint(blob)}")
+    if is_server:
+        attempt.host_key = shown.text
+    attempt.end(began, f"{shown}, {vouched}")
+
+
+def _shown_key(stop: Target, transport: paramiko.Transport) -> HostKey:
+    """The key that the server proved to hold in the key exchange."""
+    key = transport.host_key
+    if key is None:
+        raise _handshake_error(stop, transport.get_exception())
+    return HostKey(key.get_name(), key.asbytes())
 
 
 def _authenticate(

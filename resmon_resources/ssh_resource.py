@@ -41,5 +41,8 @@ class SshResource(ConfigurableResource):  # type: ignore[type-arg] # the resourc
     def fleet(self) -> Fleet:
         """A new, empty fleet; nothing is connected before `reconcile`."""
         return Fleet(
-            known_hosts=self.host_keys(), workers=self.workers, linger_seconds=LINGER_SECONDS
+            known_hosts=self.host_keys(),
+            trusts_first_use=load_settings().trusts_first_use,
+            workers=self.workers,
+            linger_seconds=LINGER_SECONDS,
         )

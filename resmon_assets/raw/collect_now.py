@@ -19,7 +19,8 @@ from resmon_assets.raw.difference import clock_skew_seconds, sample_between, sta
 from resmon_assets.raw.schedule import shard_of
 from resmon_resources.channels import Limits
 from resmon_resources.errors import CollectionError, ProbeUnreadable
-from resmon_resources.fleet import open_once
+from resmon_resources.fleet import HostKeySeen, open_once
+from resmon_resources.host_key_store import pin_first_keys
 from resmon_resources.inventory import Server, list_servers
 from resmon_resources.known_hosts import KnownHosts
 from resmon_resources.postgres import PostgresResource
@@ -43,6 +44,7 @@ def collect_now(
     known_hosts: KnownHosts,
     clock: Callable[[], datetime],
     limits: Limits | None = None,
+    on_first_use: Callable[[HostKeySeen], None] | None = None,
 ) -> list[Sample | Failure]:
     """Read each server twice, a second apart, at the same time as the others.
 
@@ -51,6 +53,8 @@ def collect_now(
         known_hosts: host keys.
         clock: returns the present moment, aware UTC.
         limits: seconds per step; the usual ones by default.
+        on_first_use: takes the key of a server of which nothing is known, from several threads;
+            None means that such a server fails.
 
     Returns:
         One sample or failure per server, in the order of `servers`, stamped with its latest
@@ -61,7 +65,10 @@ def collect_now(
     with ThreadPoolExecutor(min(WORKERS, len(servers)), thread_name_prefix="collect-now") as pool:
         return list(
             pool.map(
-                lambda server: _read_twice(server, known_hosts, clock, limits or Limits()), servers
+                lambda server: _read_twice(
+                    server, known_hosts, clock, limits or Limits(), on_first_use
+                ),
+                servers,
             )
         )
 
@@ -96,13 +103,40 @@ def store_outcomes(postgres: PostgresResource, outcomes: Sequence[Sample | Failu
     return inserted
 
 
+def read_and_store(
+    servers: Sequence[Server],
+    *,
+    postgres: PostgresResource,
+    known_hosts: KnownHosts,
+    clock: Callable[[], datetime],
+) -> tuple[list[Sample | Failure], int]:
+    """`collect_now` and `store_outcomes`; first keys are pinned where the settings say so."""
+    seen: list[HostKeySeen] = []
+    outcomes = collect_now(
+        servers,
+        known_hosts=known_hosts,
+        clock=clock,
+        on_first_use=seen.append if load_settings().trusts_first_use else None,
+    )
+    if seen:
+        with postgres.connect() as connection:
+            pin_first_keys(connection, seen, now=clock())
+    return outcomes, store_outcomes(postgres, outcomes)
+
+
 def _read_twice(
-    server: Server, known_hosts: KnownHosts, clock: Callable[[], datetime], limits: Limits
+    server: Server,
+    known_hosts: KnownHosts,
+    clock: Callable[[], datetime],
+    limits: Limits,
+    on_first_use: Callable[[HostKeySeen], None] | None,
 ) -> Sample | Failure:
     """Open, read, wait a second, read, close."""
     instant = latest_instant(server, clock())
     try:
-        channel = open_once(target_of(server), limits=limits, known_hosts=known_hosts)
+        channel = open_once(
+            target_of(server), limits=limits, known_hosts=known_hosts, on_first_use=on_first_use
+        )
         try:
             first = parse_answer(channel.first_answer)
             time.sleep(SECONDS_BETWEEN_READINGS)
@@ -142,8 +176,9 @@ def collect_now_op(
         servers = [
             server for server in list_servers(connection) if server.server_id in config.server_ids
         ]
-    outcomes = collect_now(servers, known_hosts=ssh.host_keys(), clock=lambda: datetime.now(UTC))
-    stored = store_outcomes(postgres, outcomes)
+    outcomes, stored = read_and_store(
+        servers, postgres=postgres, known_hosts=ssh.host_keys(), clock=lambda: datetime.now(UTC)
+    )
     names = {server.server_id: server.name for server in servers}
     for outcome in outcomes:
         if isinstance(outcome, Failure):

@@ -24,7 +24,17 @@ from resmon_assets.raw.difference import clock_skew_seconds, sample_between
 from resmon_assets.raw.schedule import instant_at_or_before, next_instant
 from resmon_resources.collector_registry import Orders
 from resmon_resources.errors import Cause, ProbeUnreadable
-from resmon_resources.fleet import Answered, ChannelState, Event, Lost, Opened, OpenFailed, Target
+from resmon_resources.fleet import (
+    Answered,
+    ChannelState,
+    Event,
+    HostKeySeen,
+    Lost,
+    Opened,
+    OpenFailed,
+    Target,
+)
+from resmon_resources.host_keys import HostKey
 from resmon_resources.inventory import Server
 from resmon_resources.probe.reading import FileSystem, Reading, parse_answer
 from resmon_resources.sample_store import Committed, Failure, FileSystemUsage, Sample, Stretch
@@ -84,6 +94,9 @@ class Storage(Protocol):
 
     def servers(self, now: datetime) -> list[Server] | None:
         """Active servers of the shard; None while the database is away."""
+
+    def pin_host_keys(self, seen: Sequence[HostKeySeen], *, now: datetime) -> list[int] | None:
+        """Pin first keys; ids of the servers pinned now, None while the database is away."""
 
     def beat(self, now: datetime) -> Orders | None:
         """Heartbeat and orders; None while the database is away."""
@@ -211,6 +224,7 @@ class Collector:
         # Server -> the five minutes of which it has told its file systems.
         self._measured: dict[int, datetime] = {}
         self._failures: list[Failure] = []
+        self._first_keys: list[HostKeySeen] = []
         self._stretches: dict[tuple[int, datetime], Stretch] = {}
         self._batch_since: datetime | None = None
         self._is_fleet_open = False
@@ -261,7 +275,9 @@ class Collector:
         return None
 
     def _keep_up(self, now: datetime) -> None:
-        """What is done when its time has come: expiry, fleet open, commit, report."""
+        """What is done when its time has come: pins, expiry, fleet open, commit, report."""
+        if self._first_keys:
+            self._pin_first_keys(now)
         if now >= self._next_expiry:
             self._expire(now)
             self._next_expiry = now + timedelta(seconds=1)
@@ -356,6 +372,13 @@ class Collector:
         """Turn one event of the fleet into a sample, a failure or a log line."""
         if isinstance(event, Answered):
             self._answer(event)
+        elif isinstance(event, HostKeySeen):
+            self._first_keys.append(event)
+            logger.warning(
+                "server %s: host key accepted at first use, to be pinned: %s",
+                self._name(event.server_id),
+                HostKey.parse(event.key),
+            )
         elif isinstance(event, Opened):
             logger.debug("server %s open after %.2f s", self._name(event.server_id), event.seconds)
         elif isinstance(event, OpenFailed):
@@ -377,6 +400,11 @@ class Collector:
             for key in [key for key in self._pending if key[0] == event.server_id]:
                 pending = self._pending.pop(key)
                 self._fail_pending(key[0], pending, event.cause, event.detail)
+
+    def _pin_first_keys(self, now: datetime) -> None:
+        """Store the keys of first uses; until that is done the fleet alone holds to them."""
+        if self._storage.pin_host_keys(self._first_keys, now=now) is not None:
+            self._first_keys = []
 
     def _answer(self, event: Answered) -> None:
         """A server answered: make a sample of it, or a failure when it cannot be read."""
@@ -571,6 +599,8 @@ class Collector:
     def _finish(self, now: datetime) -> None:
         """Commit, report, close; in every case. What could not be stored is counted and said."""
         try:
+            if self._first_keys:
+                self._pin_first_keys(now)
             self._commit(now, with_grown=True)
             if self._samples:
                 self._figures.lost += len(self._samples)
@@ -594,6 +624,7 @@ def target_of(server: Server) -> Target:
         user_name=server.user_name,
         identity_file=server.identity_file,
         proxy_jump=server.proxy_jump,
+        host_key=server.host_key,
     )
 
 

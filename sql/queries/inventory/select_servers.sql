@@ -24,9 +24,11 @@ select
     s.tags,
     s.state,
     s.interval_seconds,
-    s.changed_at
+    s.changed_at,
+    k.key_type || ' ' || k.key as host_key
 from inventory.servers as s
 inner join inventory.organizations as o on o.organization_id = s.organization_id
+left join inventory.host_keys as k on k.server_id = s.server_id and k.dropped_at is null
 where (%(names)s::text[] is null or s.name = any(%(names)s))
     and (%(tags)s::text[] is null or s.tags @> %(tags)s)
     and (%(states)s::text[] is null or s.state = any(%(states)s))

@@ -18,6 +18,7 @@ begin
             inventory.organizations,
             inventory.servers,
             inventory.server_period,
+            inventory.host_keys,
             ops.raw_hour,
             ops.window_state,
             ops.collector,

@@ -11,7 +11,14 @@ from resmon_assets.raw import collector as loop
 from resmon_assets.raw.collector import Collector
 from resmon_assets.raw.schedule import instants_between
 from resmon_resources.collector_registry import Orders
-from resmon_resources.fleet import Answered, ChannelState, Lost, Opened, OpenFailed
+from resmon_resources.fleet import (
+    Answered,
+    ChannelState,
+    HostKeySeen,
+    Lost,
+    Opened,
+    OpenFailed,
+)
 from resmon_resources.inventory import Server
 from resmon_resources.probe.framing import Answer
 from resmon_resources.sample_store import Committed, Stretch
@@ -73,6 +80,7 @@ class World:
         self.queue = []
         self.samples, self.failures, self.stretches = [], [], {}
         self.reports = []
+        self.pinned = []
         self.opened_at = None
         self.coverage = []
         self.is_closed = False
@@ -127,6 +135,12 @@ class World:
     # storage
     def servers(self, now):
         return None if self.is_away else list(self.inventory)
+
+    def pin_host_keys(self, seen, *, now):
+        if self.is_away:
+            return None
+        self.pinned += seen
+        return [item.server_id for item in seen]
 
     def beat(self, now):
         if self.is_away:
@@ -490,3 +504,29 @@ def test_what_a_lost_database_costs_is_counted():
     assert ended.figures.lost == 4
     assert ended.at < HOUR + timedelta(minutes=14)
     assert world.is_closed
+
+
+def test_first_keys_are_stored_told_and_kept_while_the_database_is_away(caplog):
+    """Would let back: a key that was believed and that nobody is held to, or can look up."""
+    seen = HostKeySeen(1, "10.0.0.1", 22, "ssh-ed25519 a2V5IGE=")
+    world = World([server_of()], start=HOUR)
+    world.when(HOUR + timedelta(seconds=10), lambda: setattr(world, "is_away", True))
+    world.when(HOUR + timedelta(seconds=20), lambda: world.queue.append(seen))
+    world.when(HOUR + timedelta(minutes=2), lambda: setattr(world, "is_away", False))
+    world.when(HOUR + timedelta(minutes=3), lambda: setattr(world, "unwanted", "enough"))
+    world.collect()
+    assert world.pinned == [seen]
+    told = [r.getMessage() for r in caplog.records if "first use" in r.getMessage()]
+    assert len(told) == 1
+    assert "web-1 (10.0.0.1:22, default)" in told[0]
+    assert "ssh-ed25519 SHA256:" in told[0]
+
+
+def test_a_pin_of_the_inventory_reaches_the_fleet():
+    """Would let back: a trusted key that only the next collector takes up."""
+    world = World([server_of()], start=HOUR)
+    pinned = server_of(host_key="ssh-ed25519 a2V5IGE=")
+    world.when(HOUR + timedelta(seconds=30), lambda: setattr(world, "inventory", [pinned]))
+    world.when(HOUR + timedelta(seconds=45), lambda: setattr(world, "unwanted", "enough"))
+    world.collect()
+    assert world.targets[1].host_key == "ssh-ed25519 a2V5IGE="
