@@ -1,6 +1,9 @@
 """`resmon server trust`: consent of a person, and what every command says of pins."""
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,10 +11,13 @@ import pytest
 
 from resmon_cli import trust
 from resmon_resources.known_hosts import KnownHosts
+from resmon_resources.postgres import PostgresResource
 from tests.fixtures_ssh import Endpoint, Keys, ServerFactory
 from tests.integration.cli.conftest import Outcome, Resmon
 
 pytestmark = pytest.mark.integration
+
+TRUST = ("server", "trust", "far")
 
 
 @pytest.fixture
@@ -92,6 +98,39 @@ def test_nobody_at_the_terminal_trusts_nothing(
     assert "--fingerprint" in piped.told
     assert pin_of(resmon) is None
     assert trusted(resmon("server", "trust", "far", "--yes"))
+
+
+@pytest.mark.parametrize(("answer", "is_trusted"), [(b"y\n", True), (b"n\n", False)])
+def test_a_real_terminal_is_asked(
+    resmon: Resmon,
+    postgres: PostgresResource,
+    ssh_server: Endpoint,
+    known_hosts: Path,
+    answer: bytes,
+    *,
+    is_trusted: bool,
+) -> None:
+    """Would let back: a question that no person ever sees."""
+    add(resmon, ssh_server)
+    settings = {"RESMON_POSTGRES_DSN": postgres.dsn, "RESMON_KNOWN_HOSTS": str(known_hosts)}
+    keyboard, terminal = os.openpty()
+    try:
+        os.write(keyboard, answer)
+        done = subprocess.run(
+            [sys.executable, "-c", "from resmon_cli.main import main; main()", *TRUST],
+            stdin=terminal,
+            capture_output=True,
+            text=True,
+            env=os.environ | settings,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(keyboard)
+        os.close(terminal)
+    assert (done.returncode == 0) is is_trusted, done.stderr
+    assert "Traceback" not in done.stderr
+    assert (pin_of(resmon) is not None) is is_trusted
 
 
 @pytest.mark.usefixtures("known_hosts")

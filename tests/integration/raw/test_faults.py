@@ -14,12 +14,15 @@ import pytest
 from resmon_assets.raw.collector import Collector
 from resmon_assets.raw.difference import status_of
 from resmon_resources import collector_registry as registry
+from resmon_resources.channels import Attempt
 from resmon_resources.collector_storage import CollectorStorage
 from resmon_resources.fleet import Fleet, RetryPolicy
-from resmon_resources.inventory import add_organization, add_server
+from resmon_resources.host_key_store import trust_host_key
+from resmon_resources.inventory import add_organization, add_server, find_server
 from resmon_resources.known_hosts import KnownHosts
+from resmon_resources.ssh import IdentityFiles, fetch_host_key
 from tests import fixtures_ssh as servers
-from tests.fixtures_ssh import PATIENT
+from tests.fixtures_ssh import PATIENT, Endpoint
 
 pytestmark = pytest.mark.integration
 
@@ -58,7 +61,7 @@ class Fleetful:
                 **values | changes,
             )
 
-    def start(self, known_hosts):
+    def start(self, known_hosts, *, retry=QUICK, trusts_first_use=False):
         storage = CollectorStorage(
             self.postgres,
             shards=[0],
@@ -72,7 +75,12 @@ class Fleetful:
         def collect():
             ended = Collector(
                 hour=self.hour,
-                fleet=Fleet(known_hosts=known_hosts, limits=LIMITS, retry=QUICK),
+                fleet=Fleet(
+                    known_hosts=known_hosts,
+                    limits=LIMITS,
+                    retry=retry,
+                    trusts_first_use=trusts_first_use,
+                ),
                 storage=storage,
                 clock=lambda: datetime.now(UTC),
                 report=lambda figures, now: None,
@@ -276,3 +284,53 @@ def test_file_systems_reach_the_table_from_every_shell(fleetful, scripted_server
         " using (server_id, collected_at) where m.server_id is null"
     )
     assert fleetful.rows(at_samples) == []
+
+
+def test_first_use_is_pinned_a_change_is_refused_and_trust_brings_it_back(
+    fleetful, ssh_keys, tmp_path
+):
+    """Would let back: a key that is never stored, an impostor that is read, or an operator who
+    trusts the new key and waits for the slow retry of a refused one."""
+    client = [ssh_keys.public_line("client")]
+    first = servers.ScriptedServer(servers.real_probe, ssh_keys.private("host"), client)
+    first.start()
+    endpoint = Endpoint(first.port, "me", ssh_keys.private("client"), tmp_path / "nothing")
+    fleetful.add("web", endpoint)
+    retry = replace(QUICK, slow_seconds=3600, ceiling_seconds=3600)
+    try:
+        fleetful.start(endpoint.known_hosts, trusts_first_use=True, retry=retry)
+        fleetful.wait_until(lambda: fleetful.samples().get("web", 0) >= 1)
+    finally:
+        first.stop()
+    pins = "select key_type || ' ' || key, pinned_by, dropped_at is null from inventory.host_keys"
+    assert fleetful.rows(pins) == [(ssh_keys.public_line("host"), "first use", True)]
+
+    other = servers.ScriptedServer(servers.real_probe, ssh_keys.private("other-host"), client)
+    other.start(port=first.port)
+    try:
+        fleetful.wait_until(lambda: fleetful.statuses().get("web") == "host_key_changed")
+        ((detail,),) = fleetful.rows("select cause_detail from raw.server_status")
+        assert "`resmon server trust web`" in detail
+        assert other.login_attempts == 0
+        before = fleetful.samples()["web"]
+
+        shown = fetch_host_key(
+            endpoint.target(),
+            known_hosts=endpoint.known_hosts,
+            identities=IdentityFiles(),
+            attempt=Attempt(LIMITS),
+        )
+        with fleetful.postgres.connect() as connection:
+            trust_host_key(connection, find_server(connection, "web"), shown, now=datetime.now(UTC))
+        # 10 s until the inventory is read, and the next instant of this server 5 s later.
+        fleetful.wait_until(lambda: fleetful.samples()["web"] > before, seconds=45)
+        fleetful.stop()
+    finally:
+        other.stop()
+    assert fleetful.statuses()["web"] in ("healthy", "warning", "critical")
+    assert sorted(fleetful.rows(pins)) == sorted(
+        [
+            (ssh_keys.public_line("host"), "first use", False),
+            (ssh_keys.public_line("other-host"), "resmon server trust", True),
+        ]
+    )
