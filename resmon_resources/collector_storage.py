@@ -1,7 +1,8 @@
 """The collector's two connections: one holds its locks and beats, one commits; both come back.
 
-Belongs here: opening, losing and reopening connections. The statements are in collector_registry
-and sample_store.
+Belongs here: opening, losing and reopening connections, and what an error of the database means:
+it is away (try again later), or it refuses a row (keep that apart, store the others). The
+statements are in collector_registry and sample_store.
 """
 
 import logging
@@ -10,7 +11,7 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, TypeVar
 
 import psycopg
@@ -33,6 +34,7 @@ from resmon_resources.sample_store import (
     ensure_raw_partitions,
     latest_stretches,
 )
+from resmon_resources.spool import RefusedRows, Row
 
 logger = logging.getLogger(__name__)
 
@@ -42,8 +44,14 @@ RETRY_SECONDS = 2.0
 """Pause between two attempts to reconnect; the loop goes on ticking meanwhile."""
 NOTICE_LOG_SECONDS = 60.0
 """Pause between two log lines about notices that fail; each of them is counted."""
-LOST = (psycopg.OperationalError, psycopg.errors.IdleInTransactionSessionTimeout)
-"""The connection is gone, or the server ended it while this process stood still in a commit."""
+SAY_AGAIN_SECONDS = 60.0
+"""While the database is away the log has one line in this time."""
+SESSION_LIMITS = "set lock_timeout = '5s'; set statement_timeout = '30s'"
+"""A batch waits in the spool rather than in a statement: the loop that ticks waits with it."""
+
+REFUSED = (psycopg.DataError, psycopg.IntegrityError, UnicodeError)
+"""Errors that a row causes: it is refused at every attempt. All others of psycopg mean that the
+database is away: stopped, full, read-only, without a table; the same rows may be stored later."""
 
 
 class CollectorStorage:
@@ -51,6 +59,7 @@ class CollectorStorage:
 
     Attributes:
         is_superseded: another session took the lock while ours was lost; the collector must end.
+        is_away: the last attempt found the database away.
     """
 
     def __init__(
@@ -62,6 +71,7 @@ class CollectorStorage:
         run_id: str,
         select: Callable[[Server], int],
         status_of: Callable[[Sample], Status],
+        refused: RefusedRows | None = None,
     ) -> None:
         """Prepare; opens nothing.
 
@@ -72,6 +82,7 @@ class CollectorStorage:
             run_id: Dagster run.
             select: shard of a server.
             status_of: rule that turns a sample into a status.
+            refused: keeps rows that the database refuses; None only counts them.
         """
         self._postgres = postgres
         self._shards = tuple(shards)
@@ -79,12 +90,17 @@ class CollectorStorage:
         self._run_id = run_id
         self._select = select
         self._status_of = status_of
+        self._refused = refused or RefusedRows(None)
+        self._days: set[date] = set()
         self._stack = ExitStack()
         self._lock_connection: psycopg.Connection[Any] | None = None
         self._write_connection: psycopg.Connection[Any] | None = None
         self._next_try = 0.0
         self._next_notice_log = 0.0
+        self._next_say = 0.0
+        self._has_said_away = False
         self.is_superseded = False
+        self.is_away = False
 
     def open(self, now: datetime) -> int | None:
         """Connect and claim the shards.
@@ -113,6 +129,7 @@ class CollectorStorage:
         ensure_raw_partitions(
             write, start=self._hour - timedelta(hours=1), end=self._hour + timedelta(hours=2)
         )
+        write.execute(SESSION_LIMITS)
         self._lock_connection, self._write_connection = lock, write
         return None
 
@@ -194,20 +211,33 @@ class CollectorStorage:
         now: datetime,
         file_systems: Sequence[FileSystemUsage] = (),
     ) -> Committed | None:
-        """Write one batch; None while the database is away, nothing was written then."""
+        """Write one batch; None while the database is away, it is to be written again then.
+
+        A row that the database refuses by itself is kept apart (see RefusedRows) and counted; the
+        others of its batch are stored. Partitions of days long past are made when they are missing.
+        """
+        refused: list[tuple[Row, Exception]] = []
 
         def write(connection: psycopg.Connection[Any]) -> Committed:
-            return commit_batch(
-                connection,
-                samples=samples,
-                failures=failures,
-                stretches=stretches,
-                status_of=self._status_of,
-                shard=self._shards[0],
-                file_systems=file_systems,
-            )
+            self._ensure_days(connection, [*samples, *file_systems])
+            try:
+                return commit_batch(
+                    connection,
+                    samples=samples,
+                    failures=failures,
+                    stretches=stretches,
+                    status_of=self._status_of,
+                    shard=self._shards[0],
+                    file_systems=file_systems,
+                )
+            except REFUSED:
+                refused.clear()
+                rows: list[Row] = [*samples, *failures, *stretches, *file_systems]
+                return self._write_apart(connection, rows, refused)
 
         committed = self._on_write(write, now=now)
+        if committed is not None and refused:
+            self._refused.keep(refused, now=now)
         if committed is not None and committed.notify_error is not None:
             self._log_notice(committed.notify_error)
         return committed
@@ -220,6 +250,53 @@ class CollectorStorage:
         logger.warning(
             "stored, but live consumers could not be told: %s; they look by themselves", error
         )
+
+    def _write_apart(
+        self,
+        connection: psycopg.Connection[Any],
+        rows: Sequence[Row],
+        refused: list[tuple[Row, Exception]],
+    ) -> Committed:
+        """Write rows of which some are refused: halves, each in its transaction, and so on."""
+        middle = (len(rows) + 1) // 2
+        done = Committed(inserted=0, duplicates=0)
+        for part in (rows[:middle], rows[middle:]):
+            try:
+                written = commit_batch(
+                    connection,
+                    samples=[row for row in part if isinstance(row, Sample)],
+                    failures=[row for row in part if isinstance(row, Failure)],
+                    stretches=[row for row in part if isinstance(row, Stretch)],
+                    status_of=self._status_of,
+                    shard=self._shards[0],
+                    file_systems=[row for row in part if isinstance(row, FileSystemUsage)],
+                )
+            except REFUSED as error:
+                if len(part) == 1:
+                    refused.append((part[0], error))
+                    written = Committed(inserted=0, duplicates=0, refused=1)
+                else:
+                    written = self._write_apart(connection, part, refused)
+            done = Committed(
+                inserted=done.inserted + written.inserted,
+                duplicates=done.duplicates + written.duplicates,
+                file_systems=done.file_systems + written.file_systems,
+                refused=done.refused + written.refused,
+                notify_error=done.notify_error or written.notify_error,
+            )
+        return done
+
+    def _ensure_days(
+        self, connection: psycopg.Connection[Any], rows: Sequence[Sample | FileSystemUsage]
+    ) -> None:
+        """Make day partitions that `open` has not made: a spool may be days old."""
+        for day in sorted({row.collected_at.date() for row in rows} - self._days):
+            start = datetime(day.year, day.month, day.day, tzinfo=UTC)
+            try:
+                ensure_raw_partitions(connection, start=start, end=start)
+            except REFUSED as error:
+                logger.warning("no partition of raw could be made for %s: %s", day, error)
+            self._days.add(day)
 
     def _on_lock(
         self, act: Callable[[psycopg.Connection[Any]], Result], *, now: datetime
@@ -240,25 +317,35 @@ class CollectorStorage:
         *,
         now: datetime,
     ) -> Result | None:
-        """Run `act`; when the connection is lost, drop both and try again later."""
+        """Run `act`; when the database is away, say so and try again later.
+
+        A connection that broke takes the other with it; one that lives (a full disk, a database
+        that is read-only) is kept, and with it the collector's locks.
+        """
+        if time.monotonic() < self._next_try:
+            return None
         if connection_of() is None and not self._reopen(now):
             return None
         connection = connection_of()
         if connection is None:
             return None
         try:
-            return act(connection)
-        except LOST as error:
-            logger.warning("database away: %s; samples are kept meanwhile", error)
+            result = act(connection)
+        except (DatabaseError, psycopg.Error) as error:
+            self._say("database away: %s; samples are spooled meanwhile", error)
             self._next_try = time.monotonic() + RETRY_SECONDS
-            self._discard()
+            if connection.closed:
+                self._discard()
             return None
+        self.is_away = False
+        if self._has_said_away:
+            self._has_said_away = False
+            logger.info("database is back")
+        return result
 
     def _reopen(self, now: datetime) -> bool:
         """Connect again, not more often than every RETRY_SECONDS."""
-        if time.monotonic() < self._next_try or (
-            self.is_superseded and self._write_connection is not None
-        ):
+        if self.is_superseded and self._write_connection is not None:
             return False
         self._next_try = time.monotonic() + RETRY_SECONDS
         try:
@@ -268,21 +355,29 @@ class CollectorStorage:
                 self._write_connection = self._stack.enter_context(
                     self._postgres.connect(autocommit=True)
                 )
-        except (DatabaseError, psycopg.OperationalError) as error:
-            logger.warning("database still away: %s", error)
+        except (DatabaseError, psycopg.Error) as error:
+            self._say("database still away: %s", error)
             self._discard()
             return False
+        self._next_try = 0.0
         if taken is not None:
             logger.error("shard %d was taken over by another collector meanwhile", taken)
             self.is_superseded = True
-            return True
-        logger.info("database is back")
         return True
+
+    def _say(self, message: str, error: Exception) -> None:
+        """The database is away: a line in the log at first, then one a minute."""
+        self.is_away = True
+        now = time.monotonic()
+        if now >= self._next_say:
+            self._next_say = now + SAY_AGAIN_SECONDS
+            self._has_said_away = True
+            logger.warning(message, error)
 
     def _discard(self) -> None:
         """Close what is left of broken connections."""
         self._lock_connection = self._write_connection = None
         try:
             self._stack.close()
-        except LOST as error:
+        except psycopg.Error as error:
             logger.debug("closing a broken connection: %s", error)

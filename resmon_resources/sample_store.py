@@ -143,11 +143,13 @@ class Committed:
         file_systems: rows of raw.filesystem_usage that were new.
         commit_sequence: number of the commit; None when it stored neither a sample nor a failure.
         notify_error: why live consumers could not be told; None when they were, or need not be.
+        refused: rows of any kind that the database refused and that were not written.
     """
 
     inserted: int
     duplicates: int
     file_systems: int = 0
+    refused: int = 0
     # Another one in each commit, so of no use to compare two.
     commit_sequence: int | None = field(default=None, compare=False)
     notify_error: str | None = field(default=None, compare=False)

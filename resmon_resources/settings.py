@@ -38,6 +38,8 @@ class Settings:
         shards: collector runs per hour (RESMON_COLLECT_SHARDS, default 1).
         host_keys: `known_hosts` refuses a server of which nothing is known, `first-use` pins its
             first key (RESMON_HOST_KEYS, default `known_hosts`).
+        spool_bytes: bound of the samples on disk while PostgreSQL is away (RESMON_SPOOL_MB, default
+            1024: more than eight hours of 10,000 servers), over all shards.
     """
 
     home: Path
@@ -48,11 +50,17 @@ class Settings:
     known_hosts: Path
     shards: int
     host_keys: HostKeyMode
+    spool_bytes: int
 
     @property
     def trusts_first_use(self) -> bool:
         """Whether the first key of a server of which nothing is known is pinned."""
         return self.host_keys == "first-use"
+
+    @property
+    def spool_path(self) -> Path:
+        """Folder of the samples that wait for PostgreSQL."""
+        return self.home / "spool"
 
     @property
     def is_embedded(self) -> bool:
@@ -92,6 +100,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         known_hosts=Path(env.get("RESMON_KNOWN_HOSTS") or "~/.ssh/known_hosts").expanduser(),
         shards=_positive_integer(env, "RESMON_COLLECT_SHARDS", default=1, maximum=64),
         host_keys=_host_key_mode(env),
+        spool_bytes=_positive_integer(env, "RESMON_SPOOL_MB", default=1024, maximum=2**20) * 2**20,
     )
 
 

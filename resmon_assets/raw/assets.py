@@ -24,6 +24,7 @@ from dagster import (
     MetadataValue,
     asset,
 )
+from dagster_postgres.utils import DagsterPostgresException
 from pydantic import Field
 
 from resmon_assets.frames import RAW_FILE_SYSTEMS as FILE_SYSTEM_COLUMNS
@@ -46,6 +47,7 @@ from resmon_resources.process_limits import (
     read_limits,
 )
 from resmon_resources.settings import load_settings
+from resmon_resources.spool import RefusedRows, Spool
 from resmon_resources.ssh_resource import SshResource
 
 logger = logging.getLogger(__name__)
@@ -54,6 +56,12 @@ EARLIEST_START = REQUEST_AHEAD + timedelta(seconds=60)
 """A run for a coming hour is refused when it is requested earlier than this."""
 STATUS_EVERY = timedelta(seconds=20)
 """How often a collector asks Dagster whether its own run is still wanted."""
+STATUS_RETRY = timedelta(minutes=2)
+"""The same after Dagster's storage did not answer."""
+
+DAGSTER_AWAY = (sqlalchemy.exc.DBAPIError, DagsterPostgresException)
+"""What Dagster's storage raises while its database is away: the second after its own attempts,
+which take about ten seconds (dagster-postgres 0.29.27)."""
 
 Metadata = dict[str, MetadataValue]
 
@@ -135,7 +143,8 @@ def _collect_hour(
     hour: datetime,
 ) -> MaterializeResult[None]:
     """Claim the shards, collect until the hour is over, report."""
-    shard_count = load_settings().shards
+    settings = load_settings()
+    shard_count = settings.shards
     shards = range(shard_count) if config.shard is None else [config.shard]
     storage = CollectorStorage(
         postgres,
@@ -144,13 +153,14 @@ def _collect_hour(
         run_id=context.run.run_id,
         select=lambda server: shard_of(server.server_id, shard_count),
         status_of=status_of,
+        refused=RefusedRows(settings.spool_path),
     )
     taken = storage.open(_utc_now())
     if taken is not None:
         raise _refusal(_held_message(postgres, hour=hour, shard=taken))
     raise_open_files()
     warn_of_limits(storage)
-    reporter = EventReporter(context.log_event, hour=hour)
+    reporter = EventReporter(context.log_event, hour=hour, is_away=lambda: storage.is_away)
     ended: Ended | None = None
     try:
         collector = Collector(
@@ -159,7 +169,14 @@ def _collect_hour(
             storage=storage,
             clock=_utc_now,
             report=reporter.report,
-            unwanted=_unwanted_check(context),
+            unwanted=_unwanted_check(context, is_away=lambda: storage.is_away),
+            spool=Spool(
+                settings.spool_path,
+                limit_bytes=settings.spool_bytes * len(shards) // shard_count,
+                shards=shards,
+                shard_count=shard_count,
+                hour=hour,
+            ),
         )
         ended = collector.run()
     finally:
@@ -188,13 +205,22 @@ def warn_of_limits(storage: CollectorStorage) -> None:
 
 
 class EventReporter:
-    """Records materializations of the hour; keeps them while Dagster's storage is away."""
+    """Records materializations of the hour; keeps them while Dagster's storage is away.
+
+    While the data database is away that storage is not even asked: it tries for ten seconds, and
+    the loop that ticks would wait.
+    """
 
     def __init__(
-        self, log_event: Callable[[AssetMaterialization], None], *, hour: datetime
+        self,
+        log_event: Callable[[AssetMaterialization], None],
+        *,
+        hour: datetime,
+        is_away: Callable[[], bool],
     ) -> None:
         self._log_event = log_event
         self._hour = hour
+        self._is_away = is_away
         self._waiting: list[AssetMaterialization] = []
 
     def report(self, figures: Figures, now: datetime) -> None:
@@ -224,10 +250,10 @@ class EventReporter:
                 )
             )
         try:
-            while self._waiting:
+            while self._waiting and not self._is_away():
                 self._log_event(self._waiting[0])
                 self._waiting.pop(0)
-        except sqlalchemy.exc.OperationalError as error:
+        except DAGSTER_AWAY as error:
             logger.warning(
                 "Dagster's storage is away, %d events wait: %s", len(self._waiting), error
             )
@@ -252,6 +278,9 @@ def figures_metadata(figures: Figures, *, now: datetime, is_complete: bool) -> M
         "duplicates": MetadataValue.int(figures.duplicates),
         "lost_samples": MetadataValue.int(figures.lost),
         "notify_failures": MetadataValue.int(figures.notify_failures),
+        "spooled_samples": MetadataValue.int(figures.spooled),
+        "recovered_samples": MetadataValue.int(figures.recovered),
+        "refused_rows": MetadataValue.int(figures.refused),
         "seconds": MetadataValue.float(round((now - figures.started_at).total_seconds(), 1)),
         "complete": MetadataValue.bool(is_complete),
     }
@@ -308,8 +337,13 @@ def _refusal(message: str) -> Failure:
     return Failure(message, allow_retries=False)
 
 
-def _unwanted_check(context: AssetExecutionContext) -> Callable[[], str | None]:
-    """A function that says why the run is not wanted any more, or None; asks Dagster every 20 s."""
+def _unwanted_check(
+    context: AssetExecutionContext, *, is_away: Callable[[], bool]
+) -> Callable[[], str | None]:
+    """A function that says why the run is not wanted any more, or None; asks Dagster every 20 s.
+
+    While the data database is away, and then with it Dagster's storage, nobody is asked.
+    """
     parent = os.getppid()
     next_look = _utc_now() + STATUS_EVERY
     stopping = (
@@ -323,13 +357,16 @@ def _unwanted_check(context: AssetExecutionContext) -> Callable[[], str | None]:
         if os.getppid() != parent:
             # A run that outlives its code server can be neither terminated nor monitored.
             return "the process that started this run is gone"
-        if _utc_now() < next_look:
+        if _utc_now() < next_look or is_away():
             return None
         next_look = _utc_now() + STATUS_EVERY
         try:
             run = context.instance.get_run_by_id(context.run.run_id)
-        except sqlalchemy.exc.OperationalError:
-            return None  # Dagster's storage is away with the database; keep collecting
+        except DAGSTER_AWAY as error:
+            # The attempt has taken ten seconds: not again with the next look.
+            next_look = _utc_now() + STATUS_RETRY
+            logger.warning("Dagster's storage is away, collection goes on: %s", error)
+            return None
         if run is not None and run.status in stopping:
             return f"its run is {run.status.value}"
         return None

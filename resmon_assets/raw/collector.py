@@ -9,6 +9,10 @@ once at its last instant before the hour without storing it (CPU and network are
 that its fleet is open, and stores from the first instant of its hour on. At the end it goes on
 until its successor's fleet is open, at most `OVERTIME`. Instants of two collectors may overlap: the
 key of a sample makes that harmless.
+
+While the database is away every batch goes to the spool, and so it does as long as the spool is not
+empty: what is stored is stored in order. Coverage is folded from what is written, at the moment it
+is written, so that a batch that was dropped shows as a gap.
 """
 
 import heapq
@@ -17,6 +21,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from typing import Protocol
 
 from resmon_assets.raw.coverage import OK, CoverageTracker
@@ -38,6 +43,8 @@ from resmon_resources.host_keys import HostKey
 from resmon_resources.inventory import Server
 from resmon_resources.probe.reading import FileSystem, Reading, parse_answer
 from resmon_resources.sample_store import Committed, Failure, FileSystemUsage, Sample, Stretch
+from resmon_resources.spool import Spool
+from resmon_resources.spool_records import Batch
 
 logger = logging.getLogger(__name__)
 
@@ -51,8 +58,13 @@ ANSWER_LIMIT = timedelta(seconds=25)
 """An instant without an answer for this long is a failure; above the fleet's own limit of 20 s."""
 DRAIN_LIMIT = timedelta(seconds=15)
 """How long the end waits for answers that were asked for."""
-END_LIMIT = timedelta(minutes=10)
-"""How long the end waits for a database that is away, so that queued samples are not lost."""
+END_LIMIT = timedelta(seconds=10)
+"""How long the end waits for a database that is away: a restart of it takes less. What is in the
+spool then is left for the next collector, so that more waiting would gain nothing."""
+MEMORY_END_LIMIT = timedelta(minutes=10)
+"""The same when samples are in memory only, because the disk refused them."""
+PREDECESSOR_LIMIT = timedelta(minutes=15)
+"""Coverage waits at most this long for a collector that lives and has not stored all of its own."""
 COMMIT_ROWS = 500
 COMMIT_AFTER = timedelta(seconds=1)
 BEAT_EVERY = timedelta(seconds=5)
@@ -61,10 +73,14 @@ INVENTORY_EVERY = timedelta(seconds=10)
 REPORT_EVERY = timedelta(minutes=5)
 FILE_SYSTEMS_EVERY = timedelta(minutes=5)
 """Windows, aligned to the hour, of which each has one row per server and mount."""
-QUEUE_ROWS = 200_000
-"""Samples kept in memory while Postgres is away: ten minutes of 10,000 servers. The oldest go
-first."""
+DRAIN_TRANSACTIONS = 8
+"""Transactions from the spool in one turn of the loop, and how long a turn spends on them at most:
+ticks wait meanwhile."""
+DRAIN_TURN = timedelta(seconds=0.2)
+DRAIN_RETRY = timedelta(seconds=1)
 LONGEST_WAIT_SECONDS = 0.25
+UNKNOWN_INTERVAL = timedelta(seconds=30)
+"""Taken for a server of an adopted spool that is not in the inventory any more."""
 
 
 class Channels(Protocol):
@@ -129,7 +145,11 @@ class Figures:
         duplicates: samples that were stored already.
         failures: scheduled instants without a sample, by cause.
         lateness_ms: milliseconds from each scheduled instant to its answer.
-        lost: samples dropped because the queue was full while Postgres was away.
+        lost: samples dropped because spool and memory were full while Postgres was away.
+        spooled: samples that went to the spool.
+        recovered: samples committed from the spool, of this collector or of a dead one; in
+            `samples` as well.
+        refused: rows that the database refused by themselves and that are kept in a file.
         file_systems: rows of raw.filesystem_usage committed.
         file_system_servers: servers whose file systems were read.
         notify_failures: commits of which live consumers could not be told.
@@ -142,6 +162,9 @@ class Figures:
     lateness_ms: list[float] = field(default_factory=list)
     servers: set[int] = field(default_factory=set)
     lost: int = 0
+    spooled: int = 0
+    recovered: int = 0
+    refused: int = 0
     file_systems: int = 0
     file_system_servers: set[int] = field(default_factory=set)
     notify_failures: int = 0
@@ -154,6 +177,9 @@ class Figures:
         self.lateness_ms += other.lateness_ms
         self.servers |= other.servers
         self.lost += other.lost
+        self.spooled += other.spooled
+        self.recovered += other.recovered
+        self.refused += other.refused
         self.file_systems += other.file_systems
         self.file_system_servers |= other.file_system_servers
         self.notify_failures += other.notify_failures
@@ -191,6 +217,7 @@ class Collector:
         report: Callable[[Figures, datetime], None],
         unwanted: Callable[[], str | None],
         window: timedelta = HOUR,
+        spool: Spool | None = None,
     ) -> None:
         """Prepare; nothing is opened before `run()`.
 
@@ -204,6 +231,7 @@ class Collector:
             unwanted: a reason to end that the database does not know (run cancelled, code server
                 gone), or None.
             window: how long is collected from `hour` on; benchmarks shorten it to see a handover.
+            spool: where batches wait while the database is away; None keeps them in memory.
         """
         self._hour = hour
         self._end = hour + window
@@ -212,9 +240,13 @@ class Collector:
         self._clock = clock
         self._report = report
         self._unwanted = unwanted
+        self._spool = Spool(None) if spool is None else spool
         self._coverage: CoverageTracker | None = None
-        self._notes: list[tuple[Server, datetime, str]] = []
+        # Server, instant and cause of what was committed before coverage could begin.
+        self._notes: list[tuple[int, datetime, str]] = []
         self._servers: dict[int, Server] = {}
+        # Servers that were removed or paused meanwhile as well: the spool may hold samples of them.
+        self._known: dict[int, Server] = {}
         self._previous: dict[int, Reading] = {}
         self._pending: dict[tuple[int, int], _Pending] = {}
         self._due: list[tuple[datetime, int]] = []
@@ -230,10 +262,16 @@ class Collector:
         self._is_fleet_open = False
         self._is_successor_open = False
         started = clock()
+        self._overtime_end = self._end + OVERTIME
+        self._coverage_limit = max(started, hour) + PREDECESSOR_LIMIT
         self._next_beat = started
         self._next_inventory = started
         self._next_report = started + REPORT_EVERY
         self._next_expiry = started
+        self._lost_before = 0
+        self._next_drain = started
+        # Nothing of the spool is written before a beat tells whose turn it is to write coverage.
+        self._is_beating = False
         self._figures = Figures(started_at=started)
         self._total = Figures(started_at=started)
 
@@ -245,6 +283,7 @@ class Collector:
         """
         reason = "interrupted"
         try:
+            self._spool.open()
             while True:
                 now = self._clock()
                 ended = self._step(now)
@@ -266,7 +305,7 @@ class Collector:
             ended = self._beat(now)
             if ended is not None:
                 return ended
-        if now >= self._end + OVERTIME or (now >= self._end and self._is_successor_open):
+        if now >= self._overtime_end or (now >= self._end and self._is_successor_open):
             return "hour over"
         self._ask_due(now)
         for event in self._fleet.events(self._wait_seconds(now)):
@@ -289,6 +328,8 @@ class Collector:
             len(self._samples) >= COMMIT_ROWS or now - self._batch_since >= COMMIT_AFTER
         ):
             self._commit(now)
+        if not self._spool.is_empty:
+            self._drain_spool(now)
         if now >= self._next_report:
             self._flush_report(now)
 
@@ -301,8 +342,10 @@ class Collector:
     # Inventory and orders
 
     def _reload(self, now: datetime) -> None:
-        """Take over changes of the inventory."""
+        """Take over changes of the inventory, and spools whose collector has died."""
         self._next_inventory = now + INVENTORY_EVERY
+        if self._coverage is not None:
+            self._spool.adopt()
         servers = self._storage.servers(now)
         if servers is None:
             return
@@ -310,6 +353,7 @@ class Collector:
         self._servers = {server.server_id: server for server in servers}
         if before == self._servers:
             return
+        self._known |= self._servers
         self._fleet.reconcile(target_of(server) for server in servers)
         for server in servers:
             known = before.get(server.server_id)
@@ -331,21 +375,30 @@ class Collector:
 
     def _beat(self, now: datetime) -> str | None:
         """Heartbeat; the reason to end, or None."""
-        self._next_beat = now + BEAT_EVERY
+        orders = self._hear_orders(now)
         unwanted = self._unwanted()
         if unwanted is not None:
             return unwanted
-        orders = self._storage.beat(now)
         if orders is None:
+            # A successor cannot be started now; who collects goes on until it can.
+            self._overtime_end = max(self._overtime_end, now + OVERTIME)
             return None
-        self._is_successor_open = orders.is_successor_open
-        if not orders.is_predecessor_live:
-            self._begin_coverage(now)
         if orders.is_stop_requested:
             return "stop requested"
         if now - orders.lease_renewed_at > LEASE_LIMIT:
             return "lease expired: the sensor collect_raw_sensor has not renewed it for 10 minutes"
         return None
+
+    def _hear_orders(self, now: datetime) -> Orders | None:
+        """Beat; what is told about the collectors before and after; None: the database is away."""
+        self._next_beat = now + BEAT_EVERY
+        orders = self._storage.beat(now)
+        self._is_beating = orders is not None
+        if orders is not None:
+            self._is_successor_open = orders.is_successor_open
+            if not orders.is_predecessor_live:
+                self._begin_coverage(now)
+        return orders
 
     # Asking and answers
 
@@ -436,7 +489,7 @@ class Collector:
         if pending.has_file_systems and reading.file_systems:
             self._keep_file_systems(server, pending.instant, reading.file_systems)
         self._figures.lateness_ms.append((event.received_at - pending.instant.timestamp()) * 1000.0)
-        self._note(server, pending.instant, OK)
+        self._note(server)
 
     def _keep_file_systems(
         self, server: Server, instant: datetime, found: Iterable[FileSystem]
@@ -483,12 +536,11 @@ class Collector:
             Failure(server.server_id, server.organization_id, instant, cause, detail, is_final)
         )
         self._figures.failures[cause] += 1
-        self._note(server, instant, cause)
+        self._note(server)
 
-    def _note(self, server: Server, instant: datetime, cause: str) -> None:
-        """Coverage and figures of one instant; starts the clock of the batch."""
+    def _note(self, server: Server) -> None:
+        """Figures of one instant; starts the clock of the batch."""
         self._figures.servers.add(server.server_id)
-        self._notes.append((server, instant, cause))
         if self._batch_since is None:
             self._batch_since = self._clock()
 
@@ -511,58 +563,109 @@ class Collector:
     # Storing and ending
 
     def _begin_coverage(self, now: datetime) -> None:
-        """Go on from the stored coverage, once the collector before has stored all of its own."""
-        if self._coverage is None:
-            known = self._storage.known_coverage(now)
-            if known is not None:
-                self._coverage = CoverageTracker(known)
+        """Go on from the stored coverage, once the collector before has stored all of its own.
 
-    def _keep_stretches(self, *, with_grown: bool) -> None:
-        """Fold the noted instants into stretches, and queue those that are to be stored."""
-        if self._coverage is None:
+        What a dead one left in its spool is adopted first: it is folded before anything else.
+        """
+        if self._coverage is not None:
             return
-        for server, instant, cause in self._notes:
+        if now < self._coverage_limit and self._spool.has_live_predecessor():
+            return
+        known = self._storage.known_coverage(now)
+        if known is not None:
+            self._coverage = CoverageTracker(known)
+            notes, self._notes = self._notes, []
+            self._fold(notes)
+            self._spool.adopt()
+
+    def _fold(self, notes: Iterable[tuple[int, datetime, str]]) -> None:
+        """Fold instants into coverage, or keep them until it has begun."""
+        if self._coverage is None:
+            self._notes += notes
+            return
+        for server_id, instant, cause in sorted(notes, key=itemgetter(1)):
+            server = self._servers.get(server_id) or self._known.get(server_id)
             self._coverage.record(
-                server.server_id,
+                server_id,
                 instant,
                 cause=cause,
-                interval=_interval(server),
-                active_since=server.changed_at,
+                interval=UNKNOWN_INTERVAL if server is None else _interval(server),
+                active_since=instant if server is None else server.changed_at,
             )
-        self._notes.clear()
-        changed = self._coverage.drain_turned()
-        if with_grown:
-            changed += self._coverage.drain_grown()
-        self._stretches |= {(item.server_id, item.started_at): item for item in changed}
+
+    def _keep_stretches(self, *, with_grown: bool) -> list[Stretch]:
+        """Stretches that are to be stored: those that turned, and when asked those that grew."""
+        if self._coverage is not None:
+            changed = self._coverage.drain_turned()
+            if with_grown:
+                changed += self._coverage.drain_grown()
+            self._stretches |= {(item.server_id, item.started_at): item for item in changed}
+        return list(self._stretches.values())
 
     def _commit(self, now: datetime, *, with_grown: bool = False) -> None:
-        """Write what has come; keep it when the database is away."""
-        self._keep_stretches(with_grown=with_grown)
-        stretches = list(self._stretches.values())
-        committed = self._storage.commit(
-            self._samples, self._failures, stretches, now=now, file_systems=self._file_systems
-        )
+        """Write what has come; into the spool while the database is away or older ones wait."""
+        batch = Batch(self._samples, self._failures, self._file_systems)
+        self._samples, self._failures, self._file_systems = [], [], []
         self._batch_since = None
+        if not self._spool.is_empty or not self._write(batch, now, with_grown=with_grown):
+            self._spool.append(batch)
+            self._figures.spooled += len(batch.samples)
+            self._count_lost()
+            if with_grown:
+                self._write(Batch(), now, with_grown=True)
+
+    def _write(self, batch: Batch, now: datetime, *, with_grown: bool = False) -> bool:
+        """Write a batch and what coverage makes of it; False while the database is away."""
+        notes = notes_of(batch)
+        if self._coverage is not None:
+            self._fold(notes)
+        committed = self._storage.commit(
+            batch.samples,
+            batch.failures,
+            self._keep_stretches(with_grown=with_grown),
+            now=now,
+            file_systems=batch.file_systems,
+        )
         if committed is None:
-            self._batch_since = now
-            self._drop_oldest()
-            return
+            return False
+        if self._coverage is None:
+            self._fold(notes)
+        self._stretches = {}
         self._figures.samples += committed.inserted
         self._figures.duplicates += committed.duplicates
         self._figures.file_systems += committed.file_systems
         self._figures.notify_failures += committed.notify_error is not None
-        self._samples, self._failures, self._stretches = [], [], {}
-        self._file_systems = []
+        self._figures.refused += committed.refused
+        return True
 
-    def _drop_oldest(self) -> None:
-        """Bound the queue; what is dropped is counted and shown."""
-        excess = len(self._samples) - QUEUE_ROWS
-        if excess > 0:
-            del self._samples[:excess]
-            self._figures.lost += excess
-            logger.error("database away and queue full: %d oldest samples dropped", excess)
-        del self._failures[:-QUEUE_ROWS]
-        del self._file_systems[:-QUEUE_ROWS]
+    def _drain_spool(self, now: datetime) -> bool:
+        """Write the oldest batches of the spool; a few, so that ticks do not wait.
+
+        Returns:
+            False while the database is away, and for DRAIN_RETRY after that.
+        """
+        if now < self._next_drain or not self._is_beating:
+            return False
+        until = now + DRAIN_TURN
+        for _ in range(DRAIN_TRANSACTIONS):
+            batch = self._spool.head(rows=COMMIT_ROWS)
+            if batch is None:
+                break
+            before = self._figures.samples
+            if not self._write(batch, now):
+                self._next_drain = now + DRAIN_RETRY
+                return False
+            self._spool.remove_head()
+            self._figures.recovered += self._figures.samples - before
+            if self._clock() >= until:
+                break
+        return True
+
+    def _count_lost(self) -> None:
+        """Take over what the spool has dropped."""
+        lost = self._spool.lost_samples - self._lost_before
+        self._lost_before = self._spool.lost_samples
+        self._figures.lost += lost
 
     def _flush_report(self, now: datetime) -> None:
         """Store open stretches, hand the figures out and start new ones."""
@@ -581,36 +684,44 @@ class Collector:
                 self._handle(event)
 
     def _await_database(self) -> None:
-        """Commit what is queued; while the database is away, try again until END_LIMIT."""
-        now = self._clock()
-        deadline = now + END_LIMIT
-        self._commit(now)
-        if self._samples:
-            logger.warning(
-                "database away at the end: waiting up to %d s to store %d samples",
-                END_LIMIT.seconds,
-                len(self._samples),
-            )
-        while self._samples and self._clock() < deadline:
-            for event in self._fleet.events(LONGEST_WAIT_SECONDS):
-                self._handle(event)
-            self._commit(self._clock())
+        """Commit what has come; while older batches wait, write them until END_LIMIT."""
+        begun = self._clock()
+        self._commit(begun)
+        while not self._spool.is_empty:
+            now = self._clock()
+            limit = MEMORY_END_LIMIT if self._spool.memory_samples else END_LIMIT
+            if now >= begun + limit:
+                return
+            if now >= self._next_beat:
+                self._hear_orders(now)
+            if not self._drain_spool(now):
+                for event in self._fleet.events(LONGEST_WAIT_SECONDS):
+                    self._handle(event)
+                self._commit(self._clock())
 
     def _finish(self, now: datetime) -> None:
-        """Commit, report, close; in every case. What could not be stored is counted and said."""
+        """Commit, report, close; in every case. What stays in the spool, or is lost, is said."""
         try:
             if self._first_keys:
                 self._pin_first_keys(now)
             self._commit(now, with_grown=True)
-            if self._samples:
-                self._figures.lost += len(self._samples)
-                logger.error(
-                    "%d samples are lost: the database did not come back", len(self._samples)
-                )
-                self._samples = []
+            if not self._spool.is_empty:
+                logger.warning("samples stay in the spool for the next collector")
+            lost = self._spool.close()
+            if lost:
+                logger.error("%d samples are lost: neither database nor disk took them", lost)
+            self._count_lost()
             self._flush_report(now)
         finally:
             self._fleet.close()
+
+
+def notes_of(batch: Batch) -> list[tuple[int, datetime, str]]:
+    """Server, scheduled instant and cause (`ok` or of the failure) of all instants of a batch."""
+    return [
+        *((sample.server_id, sample.collected_at, OK) for sample in batch.samples),
+        *((item.server_id, item.attempted_at, item.cause) for item in batch.failures),
+    ]
 
 
 def target_of(server: Server) -> Target:

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from resmon_assets.raw import collector as loop
 from resmon_assets.raw.collector import Collector
 from resmon_assets.raw.schedule import instants_between
+from resmon_resources import spool
 from resmon_resources.collector_registry import Orders
 from resmon_resources.fleet import (
     Answered,
@@ -167,7 +167,7 @@ class World:
         return Committed(inserted=len(samples), duplicates=0, file_systems=len(file_systems))
 
     # run
-    def collect(self):
+    def collect(self, spool=None):
         return Collector(
             hour=HOUR,
             fleet=self,
@@ -175,6 +175,7 @@ class World:
             clock=self.clock,
             report=lambda figures, now: self.reports.append((now, figures)),
             unwanted=lambda: self.unwanted,
+            spool=spool,
         ).run()
 
 
@@ -318,7 +319,7 @@ def test_samples_wait_while_the_database_is_away():
 
 def test_a_full_queue_drops_the_oldest_and_counts_them(monkeypatch):
     """Would let back: memory without bound, or a loss that nobody sees."""
-    monkeypatch.setattr(loop, "QUEUE_ROWS", 3)
+    monkeypatch.setattr(spool, "MEMORY_ROWS", 3)
     world = World([server_of()], start=HOUR)
     world.is_away = False
     world.when(HOUR + timedelta(seconds=1), lambda: setattr(world, "is_away", True))
