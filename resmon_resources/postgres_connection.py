@@ -108,6 +108,13 @@ def connection_string(url: str) -> str:
     return conninfo.make_conninfo("", **{**ours, **given})
 
 
+def database_identity(url: str) -> str:
+    """Which database a URL means, without user and password: `host:port/name`."""
+    given = conninfo.conninfo_to_dict(url)
+    host = given.get("host") or given.get("hostaddr") or ""
+    return f"{host}:{given.get('port') or 5432}/{given.get('dbname') or ''}"
+
+
 def _prepare_session(connection: psycopg.Connection) -> None:
     """Zone and limits; refuses an old server."""
     version = connection.info.server_version

@@ -63,11 +63,13 @@ class Owner:
         shards: shards that the collector holds.
         hour: start of its UTC hour.
         pid: its process.
+        database: which database its samples are for; None when it cannot be read.
     """
 
     shards: tuple[int, ...]
     hour: datetime
     pid: int
+    database: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +138,7 @@ class Spool:
         shards: Sequence[int] = (0,),
         shard_count: int = 1,
         hour: datetime | None = None,
+        database: str = "",
     ) -> None:
         """Prepare; opens nothing before `open()`.
 
@@ -145,12 +148,13 @@ class Spool:
             shards: shards that the collector holds.
             shard_count: how many shards there are.
             hour: start of the UTC hour that it collects.
+            database: which database it stores to; what is for another one is never adopted.
         """
         self._root = root
         self._limit = limit_bytes
         self._segment_bytes = max(min(SEGMENT_BYTES, limit_bytes // 8), 1)
         self._shard_count = shard_count
-        self._owner = Owner(tuple(shards), hour or datetime.now(UTC), os.getpid())
+        self._owner = Owner(tuple(shards), hour or datetime.now(UTC), os.getpid(), database)
         self._folder: Path | None = None
         self._locks: dict[Path, int] = {}
         self._segments: deque[_Segment] = deque()
@@ -253,7 +257,7 @@ class Spool:
         )
 
     def adopt(self) -> int:
-        """Take over what dead collectors of these shards left; returns how many segments.
+        """Take over what dead collectors of these shards and database left; how many segments.
 
         They go before everything of this collector's own. A folder of shards that no longer exist
         is taken by the collector of shard 0.
@@ -490,7 +494,7 @@ class Spool:
 
     def _is_ours(self, owner: Owner) -> bool:
         """Whether this collector is the one to adopt what `owner` left."""
-        if owner.hour > self._owner.hour:
+        if owner.hour > self._owner.hour or owner.database not in (None, self._owner.database):
             return False
         if set(owner.shards) & set(self._owner.shards):
             return True
@@ -651,9 +655,10 @@ def _read_owner(folder: Path) -> Owner:
     try:
         found = json.loads((folder / _OWNER).read_text("utf-8"))
         hour = datetime.fromisoformat(found["hour"]).astimezone(UTC)
-        return Owner(tuple(int(shard) for shard in found["shards"]), hour, int(found["pid"]))
+        shards = tuple(int(shard) for shard in found["shards"])
+        return Owner(shards, hour, int(found["pid"]), str(found["database"]))
     except (OSError, ValueError, KeyError, TypeError):
-        return Owner((), datetime.min.replace(tzinfo=UTC), 0)
+        return Owner((), datetime.min.replace(tzinfo=UTC), 0, None)
 
 
 def _read_losses(path: Path) -> Iterator[Loss]:

@@ -39,7 +39,7 @@ from resmon_assets.reporting import table_metadata
 from resmon_resources.collector_registry import collectors_of
 from resmon_resources.collector_storage import CollectorStorage
 from resmon_resources.postgres import PostgresResource
-from resmon_resources.postgres_connection import load_query
+from resmon_resources.postgres_connection import database_identity, load_query
 from resmon_resources.process_limits import (
     limit_problems,
     need_of,
@@ -176,6 +176,7 @@ def _collect_hour(
                 shards=shards,
                 shard_count=shard_count,
                 hour=hour,
+                database=database_identity(postgres.url()),
             ),
         )
         ended = collector.run()

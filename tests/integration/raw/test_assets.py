@@ -50,8 +50,9 @@ def instance():
 
 
 @pytest.fixture
-def run_asset(postgres, tmp_path, instance):
+def run_asset(postgres, tmp_path, instance, monkeypatch):
     """Materializes raw: a partition, or a range by tags."""
+    monkeypatch.setenv("RESMON_HOME", str(tmp_path / "home"))
 
     def run(partition=None, *, tags=None):
         return materialize(

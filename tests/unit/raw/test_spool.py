@@ -407,6 +407,15 @@ def test_leftovers_of_a_shard_that_is_no_more_are_adopted_by_shard_0(tmp_path):
     assert drained(heir) == [1]
 
 
+def test_samples_for_another_database_stay_where_they_are(tmp_path):
+    """Would let back: servers of one database mixed into another after a change of its URL."""
+    dead = opened(tmp_path, database="old:5432/resmon")
+    dead.append(batch_of(1))
+    dead.close()
+    assert opened(tmp_path, database="new:5432/resmon").adopt() == 0
+    assert opened(tmp_path, database="old:5432/resmon").adopt() == 1
+
+
 def test_a_folder_without_a_readable_owner_is_adopted(tmp_path):
     """Would let back: samples stuck for ever because a power loss emptied one small file."""
     dead = opened(tmp_path)
