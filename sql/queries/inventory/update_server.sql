@@ -1,4 +1,4 @@
--- Sets what is given of a server (a null leaves it, the proxy_jump 'none' empties it), when something really changes; changed_at only grows.
+-- Sets what is given of a server (a null leaves it; 'none' empties user, identity file and proxy_jump), when something really changes; changed_at only grows.
 -- Plan: primary key.
 update inventory.servers
 set
@@ -6,8 +6,8 @@ set
     organization_id = coalesce(%(organization_id)s::integer, organization_id),
     host = coalesce(%(host)s::text, host),
     port = coalesce(%(port)s::integer, port),
-    user_name = coalesce(%(user_name)s::text, user_name),
-    identity_file = coalesce(%(identity_file)s::text, identity_file),
+    user_name = nullif(coalesce(%(user_name)s::text, user_name), 'none'),
+    identity_file = nullif(coalesce(%(identity_file)s::text, identity_file), 'none'),
     proxy_jump = nullif(coalesce(%(proxy_jump)s::text, proxy_jump), 'none'),
     tags = coalesce(%(tags)s::text[], tags),
     interval_seconds = coalesce(%(interval_seconds)s::smallint, interval_seconds),
@@ -29,8 +29,8 @@ where server_id = %(server_id)s
         coalesce(%(organization_id)s::integer, organization_id),
         coalesce(%(host)s::text, host),
         coalesce(%(port)s::integer, port),
-        coalesce(%(user_name)s::text, user_name),
-        coalesce(%(identity_file)s::text, identity_file),
+        nullif(coalesce(%(user_name)s::text, user_name), 'none'),
+        nullif(coalesce(%(identity_file)s::text, identity_file), 'none'),
         nullif(coalesce(%(proxy_jump)s::text, proxy_jump), 'none'),
         coalesce(%(tags)s::text[], tags),
         coalesce(%(interval_seconds)s::smallint, interval_seconds)
