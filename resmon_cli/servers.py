@@ -194,15 +194,24 @@ def show(name: str, *, output_format: str) -> None:
 @click.argument("name")
 @click.option("--host", help="Name or address to connect to.")
 @click.option("--port", type=int)
-@click.option("--user", "user_name", help="SSH user.")
-@click.option("--identity-file", metavar="PATH", help="Private key on this machine.")
+@click.option("--user", "user_name", help="SSH user; none: the user Resmon runs as.")
+@click.option(
+    "--identity-file",
+    metavar="PATH",
+    help="Private key on this machine; none: the agent and the usual files in ~/.ssh.",
+)
 @click.option(
     "--proxy-jump",
     metavar="[USER@]HOST[:PORT][,...]",
     help="Jump hosts to pass, in order; none: a direct connection.",
 )
 @click.option("--organization", help="Move the server there; its history stays where it was.")
-@click.option("--tag", "tags", multiple=True, help="Replaces all tags; may be given several times.")
+@click.option(
+    "--tag",
+    "tags",
+    multiple=True,
+    help="Replaces all tags; may be given several times. A single none: no tags.",
+)
 @click.option("--interval", "interval_seconds", type=int, help="Seconds between two samples.")
 def edit(
     name: str,
@@ -229,7 +238,7 @@ def edit(
             identity_file=key,
             proxy_jump=proxy_jump,
             organization=organization,
-            tags=tags or None,
+            tags=[] if tags == (inventory.NONE,) else tags or None,
             interval_seconds=interval_seconds,
             now=datetime.now(UTC),
         )
@@ -380,9 +389,9 @@ def _host_for(transport: Transport, *, host: str | None) -> str:
 
 
 def _checked_identity_file(path: str | None) -> str | None:
-    """Absolute path of a readable private key; None stays None."""
-    if path is None:
-        return None
+    """Absolute path of a readable private key; None and `none` stay as they are."""
+    if path in {None, inventory.NONE}:
+        return path
     file = Path(path).expanduser().absolute()
     try:
         with file.open("rb") as opened:

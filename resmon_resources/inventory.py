@@ -32,6 +32,9 @@ ServerState = Literal["active", "paused", "offline", "deleted"]
 DEFAULT_ORGANIZATION = "default"
 """Made when the first server needs it."""
 
+NONE = "none"
+"""Given for a user, an identity file or jump hosts: no value, as ssh_config has it."""
+
 LOCAL_HOST = "localhost"
 DEFAULT_PORT = 22
 DEFAULT_INTERVAL_SECONDS = 30
@@ -377,7 +380,8 @@ def update_server(
 ) -> Server:
     """Change what is given of a server; None leaves a value as it is.
 
-    The proxy_jump `none` means that the server is reached directly from now on.
+    `none` takes a value away: as user_name it means the user Resmon runs as, as identity_file the
+    agent and the usual files, as proxy_jump a direct connection. An empty list means no tags.
 
     Raises:
         InventoryInvalid: a value that cannot be; says what is allowed.

@@ -144,6 +144,35 @@ def test_jump_hosts_are_stored_shown_and_taken_away(resmon: Resmon) -> None:
     assert listed(resmon)["db-2"]["proxy_jump"] is None
 
 
+def test_what_was_set_can_be_taken_away(resmon: Resmon, tmp_path: Path) -> None:
+    """Would let back: a user or key of which the only way out is to remove the server."""
+    key = tmp_path / "key"
+    key.write_text("-----BEGIN OPENSSH PRIVATE KEY-----\n")
+    resmon(
+        *("server", "add", "db-1", "--host", "10.0.0.7", "--user", "me"),
+        *("--identity-file", str(key), "--tag", "db", "--tag", "eu"),
+    )
+
+    def settings() -> list[object]:
+        server = listed(resmon)["db-1"]
+        return [server[name] for name in ("user_name", "identity_file", "tags")]
+
+    resmon("server", "edit", "db-1", "--port", "2200")
+    assert settings() == ["me", str(key), ["db", "eu"]]
+    assert resmon("server", "edit", "db-1", "--user", "none").exit_code == 0
+    assert settings() == [None, str(key), ["db", "eu"]]
+    assert resmon("server", "edit", "db-1", "--identity-file", "none").exit_code == 0
+    assert settings() == [None, None, ["db", "eu"]]
+    assert resmon("server", "edit", "db-1", "--tag", "none").exit_code == 0
+    assert settings() == [None, None, []]
+    resmon(
+        *("server", "add", "db-2", "--host", "10.0.0.8", "--user", "none"),
+        *("--identity-file", "none"),
+    )
+    server = listed(resmon)["db-2"]
+    assert (server["user_name"], server["identity_file"]) == (None, None)
+
+
 def test_show_tells_settings_and_latest_values(resmon: Resmon, postgres: PostgresResource) -> None:
     """Would let back: a page without the figure somebody is looking for."""
     web = add_server(postgres, "web-1", tags=["web"])
