@@ -2,8 +2,8 @@
 
 Belongs here: resolving, connecting, reading the banner, key exchange, the check of the host key,
 authentication by keys, the way through jump hosts, starting the probe, and the channel itself.
-paramiko is used nowhere else; its exceptions end here. Knows nothing of retries, schedules or
-fleets.
+paramiko is used here and in ssh_hub.py, nowhere else; its exceptions end here. Knows nothing of
+retries, schedules or fleets.
 
 Every server has connections of its own to its jump hosts: a shared one would end the channels of
 all servers behind it when one of them floods it, and paramiko keeps something for ever of each
@@ -12,7 +12,8 @@ channel that a transport has had. The cost is a login at the jump host, and a th
 Traps of paramiko 5.1 that this module lives around (measured before the design was fixed):
 
 * The transport's thread polls its socket every 0.1 s: 1,000 idle connections burn 26 % of a core.
-  The timeout of the socket is raised once the probe is started (`IDLE_POLL_SECONDS`).
+  In a fleet a transport has no thread (ssh_hub.py); elsewhere, and behind a jump host, the timeout
+  of its socket is raised once the probe is started (`IDLE_POLL_SECONDS`).
 * `start_client(timeout=...)` returns silently when time is up, so an event and our own limit are
   used.
 * `Channel.exec_command` waits for the server's word without any limit; a timer cuts the socket.
@@ -46,6 +47,7 @@ from resmon_resources.host_keys import HostKey, verify_host_key
 from resmon_resources.known_hosts import KnownHosts
 from resmon_resources.probe.program import probe_command
 from resmon_resources.proxy_jump import SSH_PORT, parse_proxy_jump
+from resmon_resources.ssh_hub import Hub, HubTransport
 
 IDLE_POLL_SECONDS = 15.0
 """Socket timeout of an open connection. At 15 s 10,000 idle ones took 2.5 % of a core (EPYC)."""
@@ -213,17 +215,19 @@ def shake_hands(
     known_hosts: KnownHosts,
     identities: IdentityFiles,
     attempt: Attempt,
+    hub: Hub | None = None,
 ) -> "SshChannel":
     """From a greeted socket to a started probe: key exchange, host key, login, shell. Waits.
 
     The socket is that of the first jump host when there are any; the same checks, keys and limits
-    hold for each of them, and through the last one the server itself is reached.
+    hold for each of them, and through the last one the server itself is reached. With a hub the
+    transport on the socket runs there; without one, and behind a jump host, it is a thread.
 
     Raises:
         CollectionError: a step failed; names the step and what to do. The socket is closed then.
     """
     quiet_paramiko()
-    route = Route(sock)
+    route = Route(sock, hub)
     attempt.hold(route.shut_down)
     channel = None
     try:
@@ -374,8 +378,9 @@ class Route:
     Cutting the socket ends them one after another, each by the end of what it runs on.
     """
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, hub: Hub | None = None) -> None:
         self._sock = sock
+        self._hub = hub
         self._stages: list[_Stage] = []
         self._writable = select.poll()
         self._writable.register(sock, select.POLLOUT)
@@ -394,8 +399,12 @@ class Route:
         """A transport on the socket, or on the last tunnel."""
         tunnel = self._stages[-1].tunnel if self._stages else None
         base: socket.socket | Tunnel = self._sock if tunnel is None else tunnel
-        # A transport asks of a socket what a Tunnel has: recv, send, settimeout, close.
-        transport = paramiko.Transport(cast("socket.socket", base))
+        transport: paramiko.Transport
+        if tunnel is None and self._hub is not None:
+            transport = self._hub.transport(self._sock)
+        else:
+            # A transport asks of a socket what a Tunnel has: recv, send, settimeout, close.
+            transport = paramiko.Transport(cast("socket.socket", base))
         self._stages.append(_Stage(stop, transport, base))
         return transport
 
@@ -455,7 +464,8 @@ class Route:
         """Have the threads of all transports sleep long; called when the probe runs."""
         self.transport.clear_to_send_timeout = KEY_EXCHANGE_WAIT_SECONDS
         for stage in self._stages:
-            stage.base.settimeout(IDLE_POLL_SECONDS)
+            if not isinstance(stage.transport, HubTransport):
+                stage.base.settimeout(IDLE_POLL_SECONDS)
 
     def can_write(self) -> bool:
         """Whether a short write would return at once: no key re-exchange, room everywhere."""
@@ -770,6 +780,8 @@ def _exchange_keys(
     began = attempt.begin("handshake")
     left = attempt.seconds_left(attempt.limits.handshake)
     options = transport.get_security_options()
+    # Ciphers that authenticate by themselves first: a packet costs one call instead of two.
+    options.ciphers = tuple(sorted(options.ciphers, key=lambda name: "-gcm" not in name))
     known = (
         known_hosts.key_types(target.host, target.port)
         if target.host_key is None

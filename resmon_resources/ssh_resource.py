@@ -26,7 +26,7 @@ class SshResource(ConfigurableResource):  # type: ignore[type-arg] # the resourc
         description="OpenSSH known_hosts file; empty means RESMON_KNOWN_HOSTS.",
     )
     workers: int = Field(
-        default=16,
+        default=64,
         ge=1,
         le=64,
         description="Handshakes at the same time; 64 gained nothing over 16 (measured).",

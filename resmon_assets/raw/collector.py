@@ -81,6 +81,9 @@ DRAIN_RETRY = timedelta(seconds=1)
 LONGEST_WAIT_SECONDS = 0.25
 UNKNOWN_INTERVAL = timedelta(seconds=30)
 """Taken for a server of an adopted spool that is not in the inventory any more."""
+ASK_EVERY_SECONDS = 0.05
+"""Instants that come due within this time are asked together; 10,000 servers have one
+every 3 ms."""
 
 
 class Channels(Protocol):
@@ -337,7 +340,8 @@ class Collector:
         """Until the next instant, but never long enough to miss a heartbeat or a commit."""
         if not self._due:
             return LONGEST_WAIT_SECONDS
-        return min(max((self._due[0][0] - now).total_seconds(), 0.0), LONGEST_WAIT_SECONDS)
+        wait = (self._due[0][0] - now).total_seconds()
+        return min(max(wait, ASK_EVERY_SECONDS), LONGEST_WAIT_SECONDS)
 
     # Inventory and orders
 

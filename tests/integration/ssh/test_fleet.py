@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import paramiko
 import pytest
 
 from resmon_resources.channels import Attempt
@@ -115,6 +116,26 @@ def test_opens_asks_and_closes(ssh_server: Endpoint, watch: Callable[..., Watch]
     assert parse_answer(answered.answer).memory_total_bytes
     assert before <= answered.received_at <= time.time()
     assert not w.fleet.request(4, 1), "a server that is not a target has no channel"
+
+
+def test_open_servers_have_no_thread_and_do_not_wake_the_loop(
+    ssh_server: Endpoint, watch: Callable[..., Watch]
+) -> None:
+    """Ten thousand threads came to a standstill over Python's lock when the machine hesitated."""
+    w = watch(ssh_server.known_hosts)
+    w.fleet.reconcile(ssh_server.target(i) for i in range(1, 13))
+    w.wait_open(*range(1, 13))
+    assert not [t for t in threading.enumerate() if isinstance(t, paramiko.Transport)]
+    loop = next(thread for thread in threading.enumerate() if thread.name == "fleet-loop")
+    status = Path(f"/proc/self/task/{loop.native_id}/status")
+
+    def switches() -> int:
+        fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+        return int(fields["voluntary_ctxt_switches"])
+
+    before = switches()
+    time.sleep(2)  # what is measured is a rate
+    assert switches() - before <= 10, "a poll of each transport would make it 240"
 
 
 def test_inodes_are_asked_for_through_the_fleet(
