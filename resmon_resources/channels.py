@@ -18,11 +18,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal
 
 from resmon_resources.errors import Cause, CollectionError, ProbeUnreadable
 from resmon_resources.probe.framing import Answer, AnswerAssembler
 from resmon_resources.probe.program import probe_argv
+from resmon_resources.session_choice import ModeChange
 
 PRIMING_TICK = 0
 """Tick that proves a channel: its answer opens it, and is the first reading for differences."""
@@ -55,6 +57,8 @@ class Target:
         proxy_jump: jump hosts in order, `[user@]host[:port][,...]`; None means none.
         host_key: the pinned key as `type base64`; None means that nothing is pinned. Not compared:
             a key that is pinned while the connection is open does not open another.
+        exec_since: since when it is known to keep no session open, aware UTC; None means that it
+            keeps one, or was not asked yet. No other connection is needed when it changes.
     """
 
     server_id: int
@@ -66,6 +70,7 @@ class Target:
     identity_file: str | None = None
     proxy_jump: str | None = None
     host_key: str | None = field(default=None, compare=False)
+    exec_since: datetime | None = field(default=None, compare=False)
 
     @property
     def title(self) -> str:
@@ -204,13 +209,19 @@ class ProbeChannel(abc.ABC):
     Attributes:
         target: server at the other end.
         is_postponed: something is left to write or read; call `read` again shortly.
+        is_worn_out: the connection is to be replaced when nothing is asked for.
+        mode_change: how the server is read from now on, when that has just changed, else None; who
+            takes notice sets it to None.
     """
 
     def __init__(self, target: Target, nonce: str, limits: Limits) -> None:
         self.target = target
         self._first_answer: Answer | None = None
         self.is_postponed = False
+        self.is_worn_out = False
+        self.mode_change: ModeChange | None = None
         self._limits = limits
+        self._nonce = nonce
         self._assembler = AnswerAssembler(nonce)
         self._marker = nonce.encode("ascii")
         self._has_marker = False
@@ -298,7 +309,6 @@ class ProbeChannel(abc.ABC):
                 arrived before the end are returned first; the error comes with the next call.
         """
         self._send_unsent()
-        self.is_postponed = bool(self._unsent)
         answers: list[Answer] = []
         for _ in range(_READS_AT_ONCE):
             piece = self._receive()
@@ -311,6 +321,19 @@ class ProbeChannel(abc.ABC):
         else:
             self.is_postponed = True
         return answers
+
+    def try_otherwise(self, seconds: float) -> bool:
+        """After a silence of so long: whether the next request goes another way than the last."""
+        return seconds < 0  # there is no other way, unless a transport knows one
+
+    def retry_pull(self) -> None:
+        """Try again to keep a session open, as somebody says that the host was repaired."""
+        return
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no answer is waited for."""
+        return not self._asked
 
     def awaits(self, tick: int) -> bool:
         """Whether the answer of a tick is still to come."""
@@ -422,7 +445,18 @@ class ProbeChannel(abc.ABC):
         if has_answers or not (is_status_due or self._is_end_known()):
             self.is_postponed = True
             return
-        raise self._end()
+        self._take_end(self._end())
+
+    def _take_end(self, error: CollectionError) -> None:
+        """What an end means: here that of the channel."""
+        raise error
+
+    def _forget_output(self) -> None:
+        """What follows is of another run of the probe; what was asked for stays asked for."""
+        self._assembler = AnswerAssembler(self._nonce)
+        self._has_marker = False
+        self._unanswered_bytes = 0
+        self._ended_at = None
 
     def _is_end_known(self) -> bool:
         """Whether nothing more can be learned about the end."""

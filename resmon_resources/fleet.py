@@ -25,6 +25,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Literal
 
 from resmon_resources.channels import (
@@ -40,6 +41,7 @@ from resmon_resources.errors import Cause, CollectionError, ResmonError
 from resmon_resources.host_keys import HostKeySeen
 from resmon_resources.known_hosts import KnownHosts
 from resmon_resources.probe.framing import Answer
+from resmon_resources.session_choice import Mode
 from resmon_resources.ssh import (
     Address,
     Dial,
@@ -61,6 +63,7 @@ __all__ = [
     "HostKeySeen",
     "Limits",
     "Lost",
+    "ModeChosen",
     "OpenFailed",
     "Opened",
     "RetryPolicy",
@@ -208,7 +211,23 @@ class Lost:
     detail: str
 
 
-Event = Opened | Answered | OpenFailed | Lost | HostKeySeen
+@dataclass(frozen=True, slots=True)
+class ModeChosen:
+    """How a server is read has turned out, and is to be remembered in `Target.exec_since`.
+
+    Attributes:
+        server_id: which server.
+        mode: `exec`, a session per tick, also when that is confirmed after a trial; `pull`, a
+            session that is kept open.
+        reason: why, for a person.
+    """
+
+    server_id: int
+    mode: Mode
+    reason: str
+
+
+Event = Opened | Answered | OpenFailed | Lost | HostKeySeen | ModeChosen
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,12 +317,26 @@ def open_once(
         )
     began = attempt.begin("read")
     try:
-        channel.ask(PRIMING_TICK, attempt.seconds_left(limits.first_answer))
+        _prime(channel, attempt)
     except CollectionError:
         channel.close()
         raise
     attempt.end(began)
     return channel
+
+
+def _prime(channel: ProbeChannel, attempt: Attempt) -> None:
+    """Wait for the priming answer; after a silence, of a session of the other kind."""
+    seconds = attempt.seconds_left(attempt.limits.first_answer)
+    try:
+        channel.ask(PRIMING_TICK, seconds)
+    except CollectionError as error:
+        if error.cause != "timeout" or not channel.try_otherwise(seconds):
+            raise
+        try:
+            channel.ask(PRIMING_TICK, attempt.seconds_left(attempt.limits.first_answer))
+        except CollectionError as second:
+            raise error from second
 
 
 def _open_local(target: Target, attempt: Attempt) -> LocalChannel:
@@ -429,6 +462,10 @@ class Fleet:
             )
         )
         return True
+
+    def retry_pull(self, server_ids: Iterable[int]) -> None:
+        """Have these servers try again to keep a session open, at their next tick."""
+        self._post(functools.partial(self._retry_pull, frozenset(server_ids)))
 
     def events(self, timeout_seconds: float) -> list[Event]:
         """Events so far, in their order; waits up to `timeout_seconds` for the first, then lingers.
@@ -835,6 +872,16 @@ class Fleet:
         )
         channel.notify(_OncePosted(self._post, serve))
 
+    def _retry_pull(self, server_ids: frozenset[int]) -> None:
+        """Somebody says that these servers were repaired."""
+        for server_id in server_ids:
+            member = self._members.get(server_id)
+            if member is None:
+                continue
+            member.target = replace(member.target, exec_since=None)
+            if member.channel is not None:
+                member.channel.retry_pull()
+
     def _request(self, server_id: int, generation: int, tick: int, *, with_inodes: bool) -> None:
         """A caller asks for an answer."""
         member = self._current(server_id, generation)
@@ -874,6 +921,25 @@ class Fleet:
         for answer in answers:
             self._deliver(member, answer)
         self._look_again_if_postponed(server_id, generation, channel)
+        if channel.mode_change is not None:
+            self._tell_mode(member, channel)
+        if channel.is_worn_out and channel.is_idle:
+            self._replace(member)
+
+    def _tell_mode(self, member: _Member, channel: ProbeChannel) -> None:
+        """Report how a server is read from now on, and remember it for its next connection."""
+        change, channel.mode_change = channel.mode_change, None
+        if change is None:
+            return
+        since = datetime.now(UTC) if change.mode == "exec" else None
+        member.target = replace(member.target, exec_since=since)
+        server_id = member.target.server_id
+        self._events.put(ModeChosen(server_id, change.mode, change.reason))
+
+    def _replace(self, member: _Member) -> None:
+        """Open a new connection in the place of one that has had its number of sessions."""
+        self._release(member)
+        self._wait_for_opening(member)
 
     def _look_again_if_postponed(
         self, server_id: int, generation: int, channel: ProbeChannel
@@ -903,7 +969,13 @@ class Fleet:
             return
         member.misses += 1
         if not member.is_open:
-            self._open_failed(member, channel.silence(self._limits.first_answer))
+            error = channel.silence(self._limits.first_answer)
+            # Not at the first attempt: a machine that is busy, ours too, is silent for once.
+            if member.failures and member.attempt and channel.try_otherwise(self._limits.answer):
+                left = member.attempt.seconds_left(self._limits.first_answer)
+                self._ask(server_id, generation, tick, left)
+            else:
+                self._open_failed(member, error)
         elif member.misses >= MISSES_UNTIL_LOST:
             self._break(member, channel.silence(self._limits.answer))
 

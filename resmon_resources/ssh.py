@@ -2,8 +2,8 @@
 
 Belongs here: resolving, connecting, reading the banner, key exchange, the check of the host key,
 authentication by keys, the way through jump hosts, starting the probe, and the channel itself.
-paramiko is used here and in ssh_hub.py, nowhere else; its exceptions end here. Knows nothing of
-retries, schedules or fleets.
+paramiko is used here, in ssh_hub.py and ssh_session.py, nowhere else; its exceptions end here.
+Knows nothing of retries, schedules or fleets.
 
 Every server has connections of its own to its jump hosts: a shared one would end the channels of
 all servers behind it when one of them floods it, and paramiko keeps something for ever of each
@@ -45,9 +45,12 @@ from resmon_resources.channels import Attempt, Limits, ProbeChannel, Target, new
 from resmon_resources.errors import Cause, CollectionError, ConfigurationInvalid
 from resmon_resources.host_keys import HostKey, verify_host_key
 from resmon_resources.known_hosts import KnownHosts
-from resmon_resources.probe.program import probe_command
+from resmon_resources.probe.framing import Answer
+from resmon_resources.probe.program import probe_command, single_shot_command
 from resmon_resources.proxy_jump import SSH_PORT, parse_proxy_jump
+from resmon_resources.session_choice import REMEMBER_SECONDS, Mode, SessionChoice
 from resmon_resources.ssh_hub import Hub, HubTransport
+from resmon_resources.ssh_session import SessionTransport
 
 IDLE_POLL_SECONDS = 15.0
 """Socket timeout of an open connection. At 15 s 10,000 idle ones took 2.5 % of a core (EPYC)."""
@@ -60,6 +63,17 @@ WINDOW_BYTES = 256 * 1024
 
 KEY_EXCHANGE_WAIT_SECONDS = 2.0
 """Longest that a write may wait when a key re-exchange begins between our look and the write."""
+
+SESSIONS_PER_CONNECTION = 1_000
+"""Sessions after which a connection is replaced: paramiko 5.1 keeps the number of each for ever, 71
+KB per 1,000 (tracemalloc), as much as the connection itself. A server of 30 s that is read by a
+session per tick has 2,880 a day, so that this makes three or four logins."""
+
+SESSIONS_SPREAD = 250
+"""How far the number of a server goes below that, so that a fleet does not log in at once."""
+
+MAXIMUM_DISK_PAUSE = 1_024
+"""Most ticks in a row that go without disk after a df has hung: eight hours at 30 s."""
 
 DEFAULT_IDENTITIES = ("id_ed25519", "id_ecdsa", "id_rsa")
 """Private keys looked for in ~/.ssh, in this order."""
@@ -325,9 +339,8 @@ class Tunnel:
         self._channel.settimeout(seconds)
 
     def close(self) -> None:
-        """End the channel; that its jump host is gone already is no matter."""
-        with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
-            self._channel.close()
+        """End the channel."""
+        _close_quietly(self._channel)
 
     @property
     def has_room(self) -> bool:
@@ -367,7 +380,7 @@ class _Stage:
     """One transport of a route, what it runs on, and for a jump host the tunnel behind it."""
 
     stop: Target
-    transport: paramiko.Transport
+    transport: SessionTransport
     base: "socket.socket | Tunnel"
     tunnel: Tunnel | None = None
 
@@ -391,20 +404,20 @@ class Route:
         return len(self._stages)
 
     @property
-    def transport(self) -> paramiko.Transport:
+    def transport(self) -> SessionTransport:
         """The last transport, that of the server when all is open."""
         return self._stages[-1].transport
 
-    def add_transport(self, stop: Target) -> paramiko.Transport:
+    def add_transport(self, stop: Target) -> SessionTransport:
         """A transport on the socket, or on the last tunnel."""
         tunnel = self._stages[-1].tunnel if self._stages else None
         base: socket.socket | Tunnel = self._sock if tunnel is None else tunnel
-        transport: paramiko.Transport
+        transport: SessionTransport
         if tunnel is None and self._hub is not None:
             transport = self._hub.transport(self._sock)
         else:
             # A transport asks of a socket what a Tunnel has: recv, send, settimeout, close.
-            transport = paramiko.Transport(cast("socket.socket", base))
+            transport = SessionTransport(cast("socket.socket", base))
         self._stages.append(_Stage(stop, transport, base))
         return transport
 
@@ -1017,51 +1030,106 @@ def _load(path: Path, files: IdentityFiles, problems: list[str]) -> list[paramik
 
 
 def _start_probe(target: Target, route: Route, attempt: Attempt) -> "SshChannel":
-    """Open a session and run the probe in it."""
+    """Open a session and run the probe in it; where none is kept open, the first tick does it."""
     began = attempt.begin("shell")
     left = attempt.seconds_left(attempt.limits.first_answer)
     nonce = new_nonce()
+    choice = _choice_for(target)
     transport = route.transport
+    channel = None
     # open_session and, without any limit of its own, exec_command wait for the server.
-    with route.cut_after(left, attempt) as is_cut:
-        try:
-            channel = transport.open_session(window_size=WINDOW_BYTES, timeout=left)
-            channel.settimeout(0.0)
-            channel.exec_command(probe_command(nonce))
-        except (paramiko.SSHException, EOFError, OSError) as error:
-            if is_cut.is_set() or "Timeout" in str(error):
-                msg = f"{target.title} accepted the login but started no shell in {left:.0f} s."
-                raise CollectionError(msg, cause="timeout", step="shell") from error
-            cause: Cause = "no_shell" if transport.is_active() else "unreachable"
-            msg = (
-                f"{target.title} accepted the login but runs no command: {error or 'it hung up'}. "
-                "The account must be allowed to run /bin/sh, or have the forced command of "
-                "`resmon server authorize-line` (no other one, no chroot for files)."
-            )
-            raise CollectionError(msg, cause=cause, step="shell") from error
+    if choice.next_mode(time.monotonic()) == "pull":
+        with route.cut_after(left, attempt) as is_cut:
+            try:
+                channel = transport.open_session(window_size=WINDOW_BYTES, timeout=left)
+                channel.settimeout(0.0)
+                channel.exec_command(probe_command(nonce))
+            except (paramiko.SSHException, EOFError, OSError) as error:
+                raise _no_session(target, transport, error, left, is_cut=is_cut.is_set()) from error
     route.rest()
-    attempt.end(began)
-    return SshChannel(target, nonce, attempt.limits, route=route, channel=channel)
+    attempt.end(began, "" if channel is not None else "one session per tick")
+    return SshChannel(target, nonce, attempt.limits, route=route, channel=channel, choice=choice)
+
+
+def _no_session(
+    target: Target,
+    transport: paramiko.Transport,
+    error: Exception,
+    seconds: float,
+    *,
+    is_cut: bool,
+) -> CollectionError:
+    """What it means that the probe could not be started."""
+    if is_cut or "Timeout" in str(error):
+        msg = f"{target.title} accepted the login but started no shell in {seconds:.0f} s."
+        return CollectionError(msg, cause="timeout", step="shell")
+    cause: Cause = "no_shell" if transport.is_active() else "unreachable"
+    msg = (
+        f"{target.title} accepted the login but runs no command: {error or 'it hung up'}. "
+        "The account must be allowed to run /bin/sh, or have the forced command of "
+        "`resmon server authorize-line` (no other one, no chroot for files)."
+    )
+    return CollectionError(msg, cause=cause, step="shell")
+
+
+def _choice_for(target: Target) -> SessionChoice:
+    """What is remembered of a server, in monotonic time."""
+    if target.exec_since is None:
+        return SessionChoice()
+    # Spread over a fifth, so that a fleet that was remembered at once is not tried at once.
+    share = 1 + (target.server_id * 2_654_435_761 % 2**32 / 2**32 - 0.5) / 5
+    left = target.exec_since.timestamp() + REMEMBER_SECONDS * share - time.time()
+    return SessionChoice("exec", again_at=time.monotonic() + left)
 
 
 class _Notifier:
     """What paramiko takes for an event of a buffer: tells that bytes came or the channel ended."""
 
-    __slots__ = ("_on_ready",)
+    __slots__ = ("_on_ready", "is_told")
 
     def __init__(self, on_ready: Callable[[], None]) -> None:
         self._on_ready = on_ready
+        self.is_told = False
 
     def set(self) -> None:
         """Called by the transport's thread, with the buffer's lock held."""
+        self.is_told = True
         self._on_ready()
 
     def clear(self) -> None:
         """Called when the buffer was emptied."""
 
 
+@dataclass(slots=True)
+class _Session:
+    """One run of the probe.
+
+    Attributes:
+        mode: kept open, or for one tick.
+        tick: the tick of a session that is for one.
+        channel: None when there is none yet.
+        word: told when the server has decided about a session that was asked for without waiting.
+        began: monotonic time.
+        is_started: its command was sent.
+        is_abandoned: it is to be closed as soon as that can be done.
+        answers: how many it gave.
+    """
+
+    mode: Mode
+    channel: paramiko.Channel
+    began: float
+    tick: int | None = None
+    word: _Notifier | None = None
+    is_started: bool = False
+    is_abandoned: bool = False
+    answers: int = 0
+
+
 class SshChannel(ProbeChannel):
-    """The probe in a session of an SSH connection that has no other."""
+    """The probe in sessions of an SSH connection: one that is kept open, or one per tick.
+
+    There is never more than one session at a time. Which kind, SessionChoice says.
+    """
 
     def __init__(
         self,
@@ -1070,13 +1138,26 @@ class SshChannel(ProbeChannel):
         limits: Limits,
         *,
         route: Route,
-        channel: paramiko.Channel,
+        channel: paramiko.Channel | None,
+        choice: SessionChoice,
     ) -> None:
+        """Take over a connection, and the kept session that was started on it, if one was."""
         super().__init__(target, nonce, limits)
         self._route = route
-        self._channel = channel
+        self._choice = choice
         self._stderr = b""
         self._ready: threading.Event | None = None
+        self._on_ready: Callable[[], None] | None = None
+        self._sessions_left = SESSIONS_PER_CONNECTION - target.server_id % SESSIONS_SPREAD
+        self._first_error: CollectionError | None = None
+        self._failure: CollectionError | None = None
+        self._disk_pause = 0
+        self._ticks_without_disk = 0
+        self._session: _Session | None = None
+        # The channel of a kept session that runs: the way of every tick of most servers.
+        self._channel: paramiko.Channel | None = channel
+        if channel is not None:
+            self._session = _Session("pull", channel, time.monotonic(), is_started=True)
 
     @property
     def transport_thread(self) -> threading.Thread:
@@ -1084,17 +1165,230 @@ class SshChannel(ProbeChannel):
         return self._route.transport
 
     @property
+    def mode(self) -> Mode:
+        """How the server is read, as far as is known."""
+        return self._choice.mode
+
+    @property
     def noise(self) -> str:
         """First words of standard error and of output outside of answers."""
         return f"{self._stderr.decode('utf-8', 'replace')} {super().noise}".strip()
 
+    # Sessions.
+
+    def _send_unsent(self) -> None:
+        """Write ticks to a kept session, or have a session do the first of them."""
+        if self._channel is not None:
+            super()._send_unsent()
+            return
+        self.is_postponed = False
+        try:
+            if self._session is None and self._unsent:
+                self._begin_session()
+            if self._session is not None and not self._session.is_started:
+                self._start_session(self._session)
+        except CollectionError as error:
+            self._failure = error
+        except (paramiko.SSHException, EOFError, OSError) as error:
+            self._failure = self._loss(self._route.lost_because() or str(error))
+        if self._failure is not None:
+            self._tell()  # reading raises it
+
+    def _begin_session(self) -> None:
+        """Ask the server for a session."""
+        if not self._route.can_write():
+            self.is_postponed = True
+            return
+        now = time.monotonic()
+        mode = self._choice.next_mode(now)
+        self._forget_output()
+        self._stderr = b""
+        word = _Notifier(self._tell)
+        event = cast("threading.Event", word)
+        channel = self._route.transport.begin_session(event, window_bytes=WINDOW_BYTES)
+        self._session = _Session(mode, channel, now, word=word)
+        self._sessions_left -= 1
+        self.is_worn_out = self._sessions_left <= 0
+
+    def _start_session(self, session: _Session) -> None:
+        """Once the server has opened the session: have it run the probe."""
+        if session.word is None or not session.word.is_told:
+            return
+        channel = session.channel
+        if not channel.active:
+            self._session = None
+            reason = self._route.lost_because()
+            if reason is not None:
+                raise self._loss(reason)
+            self._end_session(
+                session,
+                _no_session(
+                    self.target,
+                    self._route.transport,
+                    paramiko.SSHException("it opens no further session"),
+                    0,
+                    is_cut=False,
+                ),
+                "was refused",
+            )
+            return
+        if not self._route.can_write():
+            self.is_postponed = True
+            return
+        if session.is_abandoned or not self._unsent:
+            _close_quietly(channel)
+            self._session = None
+            self._send_unsent()
+            return
+        tick = self._unsent[0]
+        notifier = cast("threading.Event", _Notifier(self._tell))
+        session.is_started = True
+        if session.mode == "pull":
+            command = probe_command(self._nonce)
+        else:
+            command = self._single_shot(tick)
+            session.tick = tick
+            self._unsent.remove(tick)
+            self._with_inodes.discard(tick)
+        self._route.transport.begin_command(channel, command)
+        if session.mode == "pull":
+            self._channel = channel
+        else:
+            channel.shutdown_write()
+        channel.in_stderr_buffer.set_event(notifier)
+        channel.in_buffer.set_event(notifier)
+        if self._channel is not None:
+            super()._send_unsent()
+
+    def _loss(self, reason: str) -> CollectionError:
+        """Error of a connection that ended."""
+        return self._error(
+            f"The connection to {self.target.title} was lost: {reason}.", cause="unreachable"
+        )
+
+    def _single_shot(self, tick: int) -> str:
+        """The command for one tick, without disk for a while where a df has hung.
+
+        A kept probe starts no second df while one hangs; one that ends does not know of it.
+        """
+        has_disk = self._ticks_without_disk == 0
+        if not has_disk:
+            self._ticks_without_disk -= 1
+        return single_shot_command(
+            self._nonce, tick, with_inodes=tick in self._with_inodes, with_disk=has_disk
+        )
+
+    def _close_session(self) -> None:
+        """End the session from our side, now or when that takes no waiting."""
+        session = self._session
+        if session is None:
+            return
+        session.is_abandoned = True
+        self._channel = None
+        if not session.is_started:
+            return  # until the server's word comes
+        if self._route.can_write():
+            _close_quietly(session.channel)
+            self._session = None
+            self._send_unsent()
+        else:
+            self.is_postponed = True
+
+    def _end_session(self, session: _Session, error: CollectionError, how: str) -> None:
+        """A session is over: what was asked of it goes to the next, unless that was the last.
+
+        Raises:
+            CollectionError: there is no other way; the error of the first that was tried.
+        """
+        self._session = self._channel = None
+        if session.tick is not None and session.tick not in self._asked:
+            return
+        now = time.monotonic()
+        lived = now - session.began
+        is_worth_another = self._choice.note_end(
+            session.mode, now, lived=lived, answers=session.answers, how=how
+        )
+        self.mode_change = self._choice.take_change() or self.mode_change
+        if not is_worth_another:
+            error, self._first_error = self._first_error or error, None
+            raise error
+        self._first_error = self._first_error or error
+        self._unsent = sorted(self._asked)
+        self._send_unsent()
+
+    def _take_end(self, error: CollectionError) -> None:
+        """The end of a session is that of the channel when the connection is gone too."""
+        session = self._session
+        if session is None or self._route.lost_because() is not None:
+            raise error
+        status = self._exit_status()
+        how = "without an exit status" if status is None else f"with exit status {status}"
+        self._end_session(session, error, f"ended {how}")
+
+    def try_otherwise(self, seconds: float) -> bool:
+        """Give the session up that was silent for so long, and try the other kind."""
+        session = self._session
+        if session is None or not session.is_started or self._route.lost_because() is not None:
+            return False
+        how = f"was silent for {seconds:.0f} s"
+        is_worth_another = self._choice.note_end(
+            session.mode, time.monotonic(), lived=seconds, answers=0, how=how
+        )
+        self._close_session()
+        return is_worth_another
+
+    def retry_pull(self) -> None:
+        """Keep a session open from the next tick on, if the server lets us."""
+        self._choice.retry_pull(time.monotonic())
+
+    def _accept(self, answer: Answer) -> None:
+        """Book an answer; a session for one tick has done its work."""
+        super()._accept(answer)
+        session = self._session
+        if session is None:
+            return
+        session.answers += 1
+        self._first_error = None
+        if session.mode != self._choice.mode or session.tick is not None:
+            self._note_answer(session, answer)
+
+    def _note_answer(self, session: _Session, answer: Answer) -> None:
+        """An answer that says something about the choice, or ends its session."""
+        self._choice.note_answer(session.mode, time.monotonic())
+        self.mode_change = self._choice.take_change() or self.mode_change
+        if session.tick is None:
+            return
+        if answer.disk_reason == "disk-late":
+            self._disk_pause = min(MAXIMUM_DISK_PAUSE, 2 * self._disk_pause or 2)
+            self._ticks_without_disk = self._disk_pause
+        elif answer.disk is not None:
+            self._disk_pause = 0
+        if session.tick == answer.tick:
+            self._close_session()
+
+    def give_up(self, tick: int) -> Answer | None:
+        """Stop waiting for a tick; a session that is for it alone ends."""
+        answer = super().give_up(tick)
+        session = self._session
+        if session is not None and session.tick == tick:
+            self._close_session()
+        return answer
+
+    def _tell(self) -> None:
+        """Something happened to a session; from the transport's thread."""
+        if self._on_ready is not None:
+            self._on_ready()
+
+    # What a channel is.
+
     def _send(self, line: bytes) -> bool:
-        if self._channel.closed or self._channel.eof_received:
+        channel = self._channel
+        if channel is None or channel.closed or channel.eof_received:
             return True  # reading says how it ended
         if not self._route.can_write():
             return False
         try:
-            self._channel.sendall(line)
+            channel.sendall(line)
         except TimeoutError:
             return False  # the server's window is closed
         except (paramiko.SSHException, EOFError, OSError):
@@ -1102,51 +1396,68 @@ class SshChannel(ProbeChannel):
         return True
 
     def _receive(self) -> bytes | None:
+        if self._failure is not None:
+            raise self._failure
+        session = self._session
+        if session is None or not session.is_started:
+            reason = self._route.lost_because()
+            if reason is not None:
+                raise self._loss(reason)
+            return None
+        channel = session.channel
         # Reading may have to write: it opens the server's window again.
-        if not self._channel.closed and not self._route.can_write():
+        if not channel.closed and not self._route.can_write():
             self.is_postponed = True
             return None
-        self._receive_stderr()
+        if session.is_abandoned:
+            self._close_session()
+            return None
+        self._receive_stderr(channel)
         try:
-            return self._channel.recv(_READ_BYTES)
+            return channel.recv(_READ_BYTES)
         except TimeoutError:
             return None
         except (paramiko.SSHException, EOFError, OSError):
             return b""
 
-    def _receive_stderr(self) -> None:
+    def _receive_stderr(self, channel: paramiko.Channel) -> None:
         """Empty standard error, which shares the window, and keep its first bytes."""
-        while self._channel.recv_stderr_ready():
+        while channel.recv_stderr_ready():
             try:
-                piece = self._channel.recv_stderr(_READ_BYTES)
+                piece = channel.recv_stderr(_READ_BYTES)
             except (TimeoutError, paramiko.SSHException, EOFError, OSError):
                 return
             self._unanswered_bytes += len(piece)
             self._stderr += piece[: _QUOTED_STDERR_BYTES - len(self._stderr)]
 
     def _exit_status(self) -> int | None:
-        if self._channel.status_event.is_set() and self._channel.exit_status >= 0:
-            return self._channel.exit_status
+        channel = None if self._session is None else self._session.channel
+        if channel is not None and channel.status_event.is_set() and channel.exit_status >= 0:
+            return channel.exit_status
         return None
 
     def _lost_because(self) -> str | None:
-        lost = self._route.lost_because()
-        if lost is None and self._channel.closed:
-            return "the server closed the session"
-        return lost
+        return self._route.lost_because()
 
     def wait_until_ready(self, timeout_seconds: float) -> None:
         """Wait for bytes or the end."""
         if self._ready is None:
             self._ready = threading.Event()
-            self._channel.in_buffer.set_event(self._ready)
+            self.notify(self._ready.set)
         self._ready.wait(max(0.0, timeout_seconds))
+        self._ready.clear()
 
     def notify(self, on_ready: Callable[[], None]) -> None:
         """Have `on_ready` called; at once when something is there already."""
-        notifier = cast("threading.Event", _Notifier(on_ready))
-        self._channel.in_stderr_buffer.set_event(notifier)
-        self._channel.in_buffer.set_event(notifier)
+        self._on_ready = on_ready
+        self._route.transport.on_end = self._tell
+        session = self._session
+        if session is not None and session.is_started:
+            notifier = cast("threading.Event", _Notifier(on_ready))
+            session.channel.in_stderr_buffer.set_event(notifier)
+            session.channel.in_buffer.set_event(notifier)
+        else:
+            on_ready()  # the server's word may have come already, or the end
 
     def filenos(self) -> tuple[int, ...]:
         """None: this transport notifies."""
@@ -1158,7 +1469,14 @@ class SshChannel(ProbeChannel):
 
     def close(self, *, timeout_seconds: float = 2) -> None:
         """Shut down, join the threads of the transports, close."""
+        self._route.transport.on_end = None
         self._route.close(timeout_seconds=timeout_seconds)
+
+
+def _close_quietly(channel: paramiko.Channel) -> None:
+    """Close a session; that the connection is gone already is no matter."""
+    with contextlib.suppress(paramiko.SSHException, EOFError, OSError):
+        channel.close()
 
 
 def _shut_down(sock: socket.socket) -> None:

@@ -29,7 +29,8 @@ from collections.abc import Callable
 from typing import cast
 
 import greenlet  # type: ignore[import-untyped]
-import paramiko
+
+from resmon_resources.ssh_session import SessionTransport
 
 SEND_WAIT_SECONDS = 10.0
 """How long a thread other than the loop's waits until the kernel takes a write."""
@@ -99,7 +100,7 @@ def _no_timer(_timeout: float) -> None:
     """Nothing."""
 
 
-class HubTransport(paramiko.Transport):
+class HubTransport(SessionTransport):
     """A transport that runs in the loop of its hub; `is_alive` and `join` as of a thread."""
 
     def __init__(self, hub_socket: HubSocket, hub: "Hub") -> None:

@@ -107,8 +107,13 @@ Session = Callable[[asyncssh.SSHServerProcess[bytes]], Awaitable[None]]
 
 
 def nonce_of(process: asyncssh.SSHServerProcess[bytes]) -> str:
-    """Nonce at the end of the probe's command line."""
-    return (process.command or "").split()[-1]
+    """Nonce near the end of the probe's command line."""
+    return words_of(process)[0]
+
+
+def words_of(process: asyncssh.SSHServerProcess[bytes]) -> list[str]:
+    """Nonce, and of a session for one tick that tick and its option."""
+    return (process.command or "").rpartition(" resmon ")[2].split()
 
 
 def frames(nonce: str, tick: int, *, has_disk: bool = True, pad: str = "") -> bytes:
@@ -246,6 +251,45 @@ async def shell_dies(process: asyncssh.SSHServerProcess[bytes]) -> None:
     process.stdout.write(frames(nonce_of(process), int(line)))
     await process.stdin.readline()
     process.exit(137)
+
+
+async def dies_for_good(process: asyncssh.SSHServerProcess[bytes]) -> None:
+    """Answers the priming tick; from then on every shell ends with status 137."""
+    line = await process.stdin.readline()
+    if line.strip() != b"0":
+        process.exit(137)
+        return
+    process.stdout.write(frames(nonce_of(process), int(line)))
+    await process.stdin.readline()
+    process.exit(137)
+
+
+async def per_tick(process: asyncssh.SSHServerProcess[bytes]) -> None:
+    """Keeps no session open: standard input is closed. A session for one tick answers."""
+    nonce, *tick = words_of(process)
+    if tick:
+        process.stdout.write(frames(nonce, int(tick[0])))
+    process.exit(0)
+
+
+async def collects_output(process: asyncssh.SSHServerProcess[bytes]) -> None:
+    """A wrapper that prints when the command has ended, which a kept session never does."""
+    if len(words_of(process)) > 1:
+        await per_tick(process)
+    else:
+        await silent(process)
+
+
+async def ends_soon(process: asyncssh.SSHServerProcess[bytes]) -> None:
+    """A kept session is ended after two answers, as by a limit of time; single ones answer."""
+    nonce, *tick = words_of(process)
+    if tick:
+        await per_tick(process)
+        return
+    for _ in range(2):
+        line = await process.stdin.readline()
+        process.stdout.write(frames(nonce, int(line)))
+    process.exit(0)
 
 
 async def no_shell(process: asyncssh.SSHServerProcess[bytes]) -> None:

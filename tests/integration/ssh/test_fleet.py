@@ -220,7 +220,7 @@ def test_failing_servers_end_with_their_cause_and_disturb_nobody(
     ("session", "cause"),
     [
         (servers.drops, "unreachable"),
-        (servers.shell_dies, "no_shell"),
+        (servers.dies_for_good, "no_shell"),
         (servers.floods_later, "unreadable"),
     ],
 )

@@ -139,7 +139,7 @@ def test_a_probe_that_dies_later_is_reported_with_its_status(
     scripted_server: ServerFactory,
 ) -> None:
     """The end of the shell must not look like a network failure."""
-    _, endpoint = scripted_server(servers.shell_dies)
+    _, endpoint = scripted_server(servers.dies_for_good)
     channel = open_once(endpoint.target(), known_hosts=endpoint.known_hosts)
     try:
         with pytest.raises(CollectionError, match="exit status 137") as caught:
