@@ -9,23 +9,30 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from dagster import Config, OpExecutionContext, Out, in_process_executor, job, op
 from pydantic import Field
 
-from resmon_assets.raw.collector import latest_instant, target_of
+from resmon_assets.raw.collector import latest_instant, target_of, usages_of
 from resmon_assets.raw.difference import clock_skew_seconds, sample_between, status_of
 from resmon_assets.raw.schedule import shard_of
 from resmon_resources.channels import Limits
-from resmon_resources.errors import CollectionError, ProbeUnreadable
+from resmon_resources.errors import Cause, CollectionError, ProbeUnreadable
 from resmon_resources.fleet import HostKeySeen, open_once
 from resmon_resources.host_key_store import pin_first_keys
 from resmon_resources.inventory import Server, list_servers
 from resmon_resources.known_hosts import KnownHosts
 from resmon_resources.postgres import PostgresResource
 from resmon_resources.probe.reading import parse_answer
-from resmon_resources.sample_store import Failure, Sample, commit_batch, ensure_raw_partitions
+from resmon_resources.sample_store import (
+    Failure,
+    FileSystemUsage,
+    Sample,
+    commit_batch,
+    ensure_raw_partitions,
+)
 from resmon_resources.settings import load_settings
 from resmon_resources.ssh_resource import SshResource
 
@@ -38,6 +45,19 @@ WORKERS = 32
 SECOND_TICK = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """What one server told when it was asked now.
+
+    Attributes:
+        outcome: its sample, or why there is none.
+        file_systems: its mounts at the same instant; none when it failed or df did not answer.
+    """
+
+    outcome: Sample | Failure
+    file_systems: Sequence[FileSystemUsage] = ()
+
+
 def collect_now(
     servers: Sequence[Server],
     *,
@@ -45,7 +65,7 @@ def collect_now(
     clock: Callable[[], datetime],
     limits: Limits | None = None,
     on_first_use: Callable[[HostKeySeen], None] | None = None,
-) -> list[Sample | Failure]:
+) -> list[Collected]:
     """Read each server twice, a second apart, at the same time as the others.
 
     Args:
@@ -57,8 +77,9 @@ def collect_now(
             None means that such a server fails.
 
     Returns:
-        One sample or failure per server, in the order of `servers`, stamped with its latest
-        scheduled instant. A failure of one is a value and does not disturb the others.
+        A sample with its file systems, or a failure, per server, in the order of `servers`, stamped
+        with its latest scheduled instant. A failure of one is a value and does not disturb the
+        others.
     """
     if not servers:
         return []
@@ -73,12 +94,14 @@ def collect_now(
         )
 
 
-def store_outcomes(postgres: PostgresResource, outcomes: Sequence[Sample | Failure]) -> int:
+def store_outcomes(postgres: PostgresResource, collected: Sequence[Collected]) -> int:
     """Commit what `collect_now` returned; returns how many samples were new."""
-    if not outcomes:
+    if not collected:
         return 0
+    outcomes = [item.outcome for item in collected]
     samples = [outcome for outcome in outcomes if isinstance(outcome, Sample)]
     failures = [outcome for outcome in outcomes if isinstance(outcome, Failure)]
+    file_systems = [usage for item in collected for usage in item.file_systems]
     shards = load_settings().shards
     inserted = 0
     with postgres.connect() as connection:
@@ -94,6 +117,9 @@ def store_outcomes(postgres: PostgresResource, outcomes: Sequence[Sample | Failu
                 stretches=[],
                 status_of=status_of,
                 shard=shard,
+                file_systems=[
+                    item for item in file_systems if shard_of(item.server_id, shards) == shard
+                ],
             )
             inserted += committed.inserted
             if committed.notify_error is not None:
@@ -112,7 +138,7 @@ def read_and_store(
 ) -> tuple[list[Sample | Failure], int]:
     """`collect_now` and `store_outcomes`; first keys are pinned where the settings say so."""
     seen: list[HostKeySeen] = []
-    outcomes = collect_now(
+    collected = collect_now(
         servers,
         known_hosts=known_hosts,
         clock=clock,
@@ -121,7 +147,7 @@ def read_and_store(
     if seen:
         with postgres.connect() as connection:
             pin_first_keys(connection, seen, now=clock())
-    return outcomes, store_outcomes(postgres, outcomes)
+    return [item.outcome for item in collected], store_outcomes(postgres, collected)
 
 
 def _read_twice(
@@ -130,7 +156,7 @@ def _read_twice(
     clock: Callable[[], datetime],
     limits: Limits,
     on_first_use: Callable[[HostKeySeen], None] | None,
-) -> Sample | Failure:
+) -> Collected:
     """Open, read, wait a second, read, close."""
     instant = latest_instant(server, clock())
     try:
@@ -140,15 +166,15 @@ def _read_twice(
         try:
             first = parse_answer(channel.first_answer)
             time.sleep(SECONDS_BETWEEN_READINGS)
-            second = parse_answer(channel.ask(SECOND_TICK, limits.answer))
+            second = parse_answer(channel.ask(SECOND_TICK, limits.answer, with_inodes=True))
             received_at = clock()
         finally:
             channel.close()
     except CollectionError as error:
-        return Failure(server.server_id, server.organization_id, instant, error.cause, str(error))
+        return _failed(server, instant, error.cause, error)
     except ProbeUnreadable as error:
-        return Failure(server.server_id, server.organization_id, instant, "unreadable", str(error))
-    return sample_between(
+        return _failed(server, instant, "unreadable", error)
+    sample = sample_between(
         first,
         second,
         server_id=server.server_id,
@@ -156,6 +182,12 @@ def _read_twice(
         collected_at=instant,
         clock_skew_seconds=clock_skew_seconds(second, received_at.timestamp()),
     )
+    return Collected(sample, usages_of(server, instant, second.file_systems or ()))
+
+
+def _failed(server: Server, instant: datetime, cause: Cause, error: Exception) -> Collected:
+    """A server that could not be read."""
+    return Collected(Failure(server.server_id, server.organization_id, instant, cause, str(error)))
 
 
 class CollectNowConfig(Config):

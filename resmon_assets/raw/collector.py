@@ -501,22 +501,7 @@ class Collector:
         """Queue the file systems of an instant; the window has its rows then."""
         self._measured[server.server_id] = _window_of(instant)
         self._figures.file_system_servers.add(server.server_id)
-        self._file_systems += [
-            FileSystemUsage(
-                server_id=server.server_id,
-                organization_id=server.organization_id,
-                collected_at=instant,
-                mount=fs.mount,
-                device=fs.device,
-                type=fs.type,
-                total_bytes=fs.total_bytes,
-                used_bytes=fs.used_bytes,
-                available_bytes=fs.available_bytes,
-                inodes_total=fs.inodes_total,
-                inodes_used=fs.inodes_used,
-            )
-            for fs in found
-        ]
+        self._file_systems += usages_of(server, instant, found)
 
     def _fail_pending(
         self,
@@ -741,6 +726,28 @@ def target_of(server: Server) -> Target:
         proxy_jump=server.proxy_jump,
         host_key=server.host_key,
     )
+
+
+def usages_of(
+    server: Server, instant: datetime, found: Iterable[FileSystem]
+) -> list[FileSystemUsage]:
+    """Rows of the file systems that a server told at an instant."""
+    return [
+        FileSystemUsage(
+            server_id=server.server_id,
+            organization_id=server.organization_id,
+            collected_at=instant,
+            mount=fs.mount,
+            device=fs.device,
+            type=fs.type,
+            total_bytes=fs.total_bytes,
+            used_bytes=fs.used_bytes,
+            available_bytes=fs.available_bytes,
+            inodes_total=fs.inodes_total,
+            inodes_used=fs.inodes_used,
+        )
+        for fs in found
+    ]
 
 
 def latest_instant(server: Server, now: datetime) -> datetime:

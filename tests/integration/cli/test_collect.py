@@ -67,6 +67,22 @@ def test_sample_is_shown_and_stored(
     assert memory_total_bytes
 
 
+def test_mounts_are_stored_with_the_sample(
+    resmon: Resmon, postgres: PostgresResource, state_folder: Path
+) -> None:
+    """Would let back: a server that was collected by hand and shows no file system."""
+    resmon("server", "add", "here", "--transport", "local")
+    assert resmon("collect", "--sync").exit_code == 0
+    with postgres.connect() as connection:
+        rows = connection.execute(
+            "select f.total_bytes, f.type, m.server_id from raw.filesystem_usage as f"
+            " left join raw.server_resource_metrics as m using (server_id, collected_at)"
+        ).fetchall()
+    assert rows
+    assert all(server_id is not None and type_ for _, type_, server_id in rows)
+    assert any(total_bytes for total_bytes, _, _ in rows)
+
+
 def test_failure_of_one_is_told_and_does_not_fail_the_others(
     resmon: Resmon,
     postgres: PostgresResource,
