@@ -17,7 +17,7 @@ from rich.text import Text
 from resmon_resources.postgres_connection import load_query
 
 STATUSES = ("error", "critical", "warning", "waiting", "healthy")
-"""Worst first; `waiting` means that no attempt has been made yet."""
+"""Worst first; `waiting` means that it never answered, and its retries are not used up."""
 
 HEARTBEAT = timedelta(seconds=30)
 """Pause between two lines when nothing changes."""

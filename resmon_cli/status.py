@@ -59,22 +59,28 @@ def status_command(*, output_format: str, organization: str | None, tags: tuple[
 def shown_status(status: ServerStatus, *, now: datetime) -> str:
     """The word to show: the state of a server that is not collected, else how it is.
 
-    `waiting`: no attempt yet. `stale`: the last attempt is too old to say anything about now.
+    `waiting`: it never answered, and its retries are not used up. `stale`: the last attempt is too
+    old to say anything about now.
     """
     if status.state != "active":
         return status.state
-    if status.status is None or status.last_attempt_at is None:
+    if status.status is None:
         return "waiting"
+    return "stale" if is_stale(status, now=now) else status.status
+
+
+def is_stale(status: ServerStatus, *, now: datetime) -> bool:
+    """Whether nobody has tried the server lately, or ever."""
+    if status.last_attempt_at is None:
+        return True
     age = (now - status.last_attempt_at).total_seconds()
-    if age > STALE_INTERVALS * status.interval_seconds + STALE_GRACE_SECONDS:
-        return "stale"
-    return status.status
+    return age > STALE_INTERVALS * status.interval_seconds + STALE_GRACE_SECONDS
 
 
 def is_nothing_collected(statuses: Sequence[ServerStatus], *, now: datetime) -> bool:
-    """Whether every active server is stale or was never tried."""
-    shown = [shown_status(status, now=now) for status in statuses if status.state == "active"]
-    return bool(shown) and all(word in ("stale", "waiting") for word in shown)
+    """Whether no active server was tried lately."""
+    active = [status for status in statuses if status.state == "active"]
+    return bool(active) and all(is_stale(status, now=now) for status in active)
 
 
 def status_table(statuses: Sequence[ServerStatus], *, now: datetime, is_wide: bool) -> Table:

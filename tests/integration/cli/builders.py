@@ -100,8 +100,15 @@ def store_file_systems(
         )
 
 
-def store_failure(postgres: PostgresResource, server: Server, cause: Cause, detail: str) -> None:
-    """One failed attempt, just now."""
+def store_failure(
+    postgres: PostgresResource,
+    server: Server,
+    cause: Cause,
+    detail: str,
+    *,
+    is_final: bool = True,
+) -> None:
+    """One failed attempt, just now; not the last one when it is not final."""
     with postgres.connect(autocommit=True) as connection:
         commit_batch(
             connection,
@@ -113,6 +120,7 @@ def store_failure(postgres: PostgresResource, server: Server, cause: Cause, deta
                     attempted_at=datetime.now(UTC),
                     cause=cause,
                     detail=detail,
+                    is_final=is_final,
                 )
             ],
             stretches=[],

@@ -47,6 +47,18 @@ def test_every_server_is_shown_whether_collected_or_not(
     assert "4 servers: 1 error, 1 waiting, 1 healthy, 1 paused" in outcome.output
 
 
+def test_the_cause_is_shown_while_a_new_server_is_still_tried(
+    resmon: Resmon, postgres: PostgresResource
+) -> None:
+    """Would let back: minutes of retries in which nobody learns what is wrong with a new server."""
+    new = add_server(postgres, "new-1")
+    store_failure(postgres, new, "timeout", "No answer. Look at it.", is_final=False)
+    outcome = resmon("status")
+    assert "waiting" in row_of(outcome.output, "new-1")
+    assert "new-1: timeout. No answer. Look at it." in outcome.output
+    assert "resmon up" not in outcome.told, "somebody is trying"
+
+
 @pytest.mark.parametrize("columns", [80, 120])
 def test_table_fits_the_terminal(resmon: Resmon, postgres: PostgresResource, columns: int) -> None:
     """Would let back: rows folded in the middle of a number."""
