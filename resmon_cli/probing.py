@@ -5,6 +5,7 @@ Belongs here: the same opening and probe as collection uses, made visible. Store
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 from rich.console import Console
@@ -20,6 +21,7 @@ from resmon_resources.inventory import Server
 from resmon_resources.known_hosts import KnownHosts
 from resmon_resources.probe.reading import Reading, parse_answer
 from resmon_resources.sample_store import Sample
+from resmon_resources.session_choice import Mode
 
 SECONDS_BETWEEN_READINGS = 1.0
 """CPU and network are differences between two readings."""
@@ -55,6 +57,7 @@ def probe_server(
     clock: Callable[[], datetime],
     limits: Limits | None = None,
     on_first_use: Callable[[HostKeySeen], None] | None = None,
+    on_mode: Callable[[Mode], None] | None = None,
 ) -> bool:
     """Open, read twice, close, and print all of it while it happens.
 
@@ -66,6 +69,7 @@ def probe_server(
         limits: seconds per step; the usual ones by default.
         on_first_use: takes the key of a server of which nothing is known, to pin it; None means
             that such a server is refused.
+        on_mode: takes how the server is read, once it has answered twice.
 
     Returns:
         Whether the server could be read; when not, the reason and what to do are printed.
@@ -74,7 +78,7 @@ def probe_server(
     began = time.monotonic()
     try:
         channel = open_once(
-            target_of(server),
+            replace(target_of(server), exec_since=None),
             known_hosts=known_hosts,
             limits=used,
             on_step=lambda step: _print_step(console, step),
@@ -87,6 +91,7 @@ def probe_server(
             second = parse_answer(channel.ask(_SECOND_TICK, used.answer))
             received_at = clock()
             _print_line(console, "second answer", time.monotonic() - asked, "")
+            change, mode = channel.mode_change, channel.mode
         finally:
             channel.close()
     except CollectionError as error:
@@ -104,6 +109,12 @@ def probe_server(
         clock_skew_seconds=clock_skew_seconds(second, received_at.timestamp()),
     )
     _print_reading(console, second, sample)
+    if mode == "exec":
+        console.print()
+        why = "" if change is None else f": {change.reason}"
+        console.print(f"It is read by a session per tick, as it keeps none open{escape(why)}.")
+    if on_mode is not None:
+        on_mode(mode)
     return True
 
 

@@ -4,6 +4,7 @@ Belongs here: arguments, output, and questions to the person. What is allowed is
 resmon_resources/inventory.py; how a server is reached, in resmon_resources/fleet.py.
 """
 
+import functools
 import getpass
 import socket
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ from resmon_cli.probing import probe_server
 from resmon_cli.trust import trust_command
 from resmon_resources import inventory
 from resmon_resources.authorized_keys import authorized_keys_line
+from resmon_resources.channel_store import forget_modes
 from resmon_resources.errors import InventoryInvalid
 from resmon_resources.fleet import HostKeySeen
 from resmon_resources.host_key_store import PinnedHostKey, host_keys_of, pin_first_keys
@@ -35,6 +37,7 @@ from resmon_resources.sample_reader import (
     read_file_systems,
     read_status,
 )
+from resmon_resources.session_choice import Mode
 from resmon_resources.settings import load_settings
 from resmon_resources.ssh import public_key_of
 
@@ -255,8 +258,9 @@ def edit(
 def test(name: str) -> None:
     """Connect to the server NAME, show each step, and what its probe says; stores no sample.
 
-    With RESMON_HOST_KEYS=first-use the key of a server of which nothing is known is pinned, as
-    collection would.
+    Where collection remembers that the server keeps no session open, and it does now, collection
+    tries it again. With RESMON_HOST_KEYS=first-use the key of a server of which nothing is known is
+    pinned, as collection would.
     """
     settings = load_settings()
     with data_connection() as connection:
@@ -269,12 +273,22 @@ def test(name: str) -> None:
         known_hosts=KnownHosts(settings.known_hosts),
         clock=lambda: datetime.now(UTC),
         on_first_use=_pin if settings.trusts_first_use else None,
+        on_mode=functools.partial(_forget_mode, server),
     ):
         raise click.exceptions.Exit(1)
     if server.state != "active":
         render.note(
             f"{name} is {server.state}: collect from it with `resmon server resume {name}`."
         )
+
+
+def _forget_mode(server: Server, mode: Mode) -> None:
+    """Have collection keep a session open again, where that has just worked."""
+    if mode == "exec" or server.exec_since is None:
+        return
+    with data_connection() as connection:
+        forget_modes(connection, [server.server_id])
+    render.note(f"{server.name} keeps a session open again: collection tries it within 10 seconds.")
 
 
 @server_command.command("authorize-line")
@@ -432,6 +446,14 @@ def _pin_text(pin: PinnedHostKey | None) -> str:
     return f"{pin.key_type} {pin.fingerprint}, pinned {since} UTC ({pin.pinned_by})"
 
 
+def _mode_text(server: Server) -> str:
+    """One session that is kept open, or one per tick and why."""
+    if server.exec_since is None:
+        return "one session that is kept open"
+    since = render.time_text(server.exec_since)
+    return f"a session per tick, as of {since} UTC: {server.exec_reason}"
+
+
 def _settings_of(server: Server, pin: PinnedHostKey | None) -> list[tuple[str, str]]:
     """Label and text of what the inventory says."""
     return [
@@ -441,6 +463,7 @@ def _settings_of(server: Server, pin: PinnedHostKey | None) -> list[tuple[str, s
         ("Jump hosts", server.proxy_jump or "none"),
         ("Host key", _pin_text(pin) if server.transport == "ssh" else render.NOTHING),
         ("Identity file", server.identity_file or "agent and ~/.ssh"),
+        ("Read by", _mode_text(server)),
         ("Tags", " ".join(server.tags) or render.NOTHING),
         ("State", f"{server.state} since {render.time_text(server.changed_at)} UTC"),
         ("Interval", f"{server.interval_seconds} s"),
@@ -512,4 +535,6 @@ def _json_of(server: Server) -> dict[str, object]:
         "state": server.state,
         "interval_seconds": server.interval_seconds,
         "changed_at": server.changed_at,
+        "exec_since": server.exec_since,
+        "exec_reason": server.exec_reason,
     }

@@ -24,7 +24,7 @@ from typing import Literal
 from resmon_resources.errors import Cause, CollectionError, ProbeUnreadable
 from resmon_resources.probe.framing import Answer, AnswerAssembler
 from resmon_resources.probe.program import probe_argv
-from resmon_resources.session_choice import ModeChange
+from resmon_resources.session_choice import Mode, ModeChange
 
 PRIMING_TICK = 0
 """Tick that proves a channel: its answer opens it, and is the first reading for differences."""
@@ -271,6 +271,11 @@ class ProbeChannel(abc.ABC):
         """Cut the channel and release all it holds; waits at most `timeout_seconds`."""
 
     # What all share.
+
+    @property
+    def mode(self) -> Mode:
+        """How the server is read, as far as is known."""
+        return "pull"
 
     @property
     def first_answer(self) -> Answer:

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import psycopg
 
 from resmon_resources import collector_registry
+from resmon_resources.channel_store import remember_modes
 from resmon_resources.collector_registry import Orders
 from resmon_resources.errors import DatabaseError
 from resmon_resources.host_key_store import pin_first_keys
@@ -34,6 +35,7 @@ from resmon_resources.sample_store import (
     ensure_raw_partitions,
     latest_stretches,
 )
+from resmon_resources.session_choice import ModeChosen
 from resmon_resources.spool import RefusedRows, Row
 
 logger = logging.getLogger(__name__)
@@ -169,6 +171,15 @@ class CollectorStorage:
     def pin_host_keys(self, seen: Sequence[HostKeySeen], *, now: datetime) -> list[int] | None:
         """Pin first keys; ids of the servers pinned now, None while the database is away."""
         return self._on_write(lambda connection: pin_first_keys(connection, seen, now=now), now=now)
+
+    def remember_modes(self, chosen: Sequence[ModeChosen], *, now: datetime) -> bool:
+        """Remember how servers are read; False while the database is away."""
+
+        def remember(connection: psycopg.Connection[Any]) -> bool:
+            remember_modes(connection, chosen)
+            return True
+
+        return bool(self._on_write(remember, now=now))
 
     def beat(self, now: datetime) -> Orders | None:
         """Heartbeat and orders over all shards; None while the database is away."""

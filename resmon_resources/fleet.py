@@ -41,7 +41,7 @@ from resmon_resources.errors import Cause, CollectionError, ResmonError
 from resmon_resources.host_keys import HostKeySeen
 from resmon_resources.known_hosts import KnownHosts
 from resmon_resources.probe.framing import Answer
-from resmon_resources.session_choice import Mode
+from resmon_resources.session_choice import ModeChosen
 from resmon_resources.ssh import (
     Address,
     Dial,
@@ -209,22 +209,6 @@ class Lost:
     cause: Cause
     step: str
     detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class ModeChosen:
-    """How a server is read has turned out, and is to be remembered in `Target.exec_since`.
-
-    Attributes:
-        server_id: which server.
-        mode: `exec`, a session per tick, also when that is confirmed after a trial; `pull`, a
-            session that is kept open.
-        reason: why, for a person.
-    """
-
-    server_id: int
-    mode: Mode
-    reason: str
 
 
 Event = Opened | Answered | OpenFailed | Lost | HostKeySeen | ModeChosen
@@ -931,10 +915,11 @@ class Fleet:
         change, channel.mode_change = channel.mode_change, None
         if change is None:
             return
-        since = datetime.now(UTC) if change.mode == "exec" else None
+        now = datetime.now(UTC)
+        since = now if change.mode == "exec" else None
         member.target = replace(member.target, exec_since=since)
         server_id = member.target.server_id
-        self._events.put(ModeChosen(server_id, change.mode, change.reason))
+        self._events.put(ModeChosen(server_id, change.mode, change.reason, now))
 
     def _replace(self, member: _Member) -> None:
         """Open a new connection in the place of one that has had its number of sessions."""

@@ -9,7 +9,7 @@ import difflib
 import re
 import socket
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
@@ -96,6 +96,9 @@ class Server:
         changed_at: last change, aware UTC.
         proxy_jump: jump hosts in order, `[user@]host[:port][,...]`; None means none.
         host_key: the pinned host key as `type base64`; None means that nothing is pinned.
+        exec_since: when it was last found to keep no session open, aware UTC; None means that it
+            keeps one, or was not tried yet. Not compared, as nobody has changed the server.
+        exec_reason: what happened to that session.
     """
 
     server_id: int
@@ -113,6 +116,8 @@ class Server:
     changed_at: datetime
     proxy_jump: str | None = None
     host_key: str | None = None
+    exec_since: datetime | None = field(default=None, compare=False)
+    exec_reason: str | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "tags", tuple(self.tags))
@@ -380,6 +385,8 @@ def update_server(
 ) -> Server:
     """Change what is given of a server; None leaves a value as it is.
 
+    It is tried again whether the server keeps a session open.
+
     `none` takes a value away: as user_name it means the user Resmon runs as, as identity_file the
     agent and the usual files, as proxy_jump a direct connection. An empty list means no tags.
 
@@ -567,6 +574,9 @@ def _update(
             *("state", "organization_id", "host", "port"),
             *("user_name", "identity_file", "proxy_jump", "tags", "interval_seconds"),
         )
+    )
+    connection.execute(
+        load_query("ops", "delete_server_channels"), {"server_ids": [server.server_id]}
     )
     connection.execute(
         load_query("inventory", "update_server"),

@@ -20,6 +20,7 @@ that stands. So the choice may be tried as often as it likes, and is bounded by 
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 Mode = Literal["pull", "exec"]
@@ -44,6 +45,23 @@ class ModeChange:
 
     mode: Mode
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModeChosen:
+    """How a server is read has turned out, and is to be remembered in `Target.exec_since`.
+
+    Attributes:
+        server_id: which server.
+        mode: `exec`, also when that is confirmed after a trial, or `pull`.
+        reason: why, for a person.
+        chosen_at: when, aware UTC.
+    """
+
+    server_id: int
+    mode: Mode
+    reason: str
+    chosen_at: datetime
 
 
 class SessionChoice:

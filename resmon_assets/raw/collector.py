@@ -43,6 +43,7 @@ from resmon_resources.host_keys import HostKey
 from resmon_resources.inventory import Server
 from resmon_resources.probe.reading import FileSystem, Reading, parse_answer
 from resmon_resources.sample_store import Committed, Failure, FileSystemUsage, Sample, Stretch
+from resmon_resources.session_choice import ModeChosen
 from resmon_resources.spool import Spool
 from resmon_resources.spool_records import Batch
 
@@ -95,6 +96,9 @@ class Channels(Protocol):
     def request(self, server_id: int, tick: int, *, with_inodes: bool = False) -> bool:
         """Ask a server for an answer to `tick`; False without an open channel."""
 
+    def retry_pull(self, server_ids: Iterable[int]) -> None:
+        """Have servers try again to keep a session open."""
+
     def events(self, timeout_seconds: float) -> list[Event]:
         """Wait for at least one event, at most `timeout_seconds`."""
 
@@ -113,6 +117,9 @@ class Storage(Protocol):
 
     def servers(self, now: datetime) -> list[Server] | None:
         """Active servers of the shard; None while the database is away."""
+
+    def remember_modes(self, chosen: Sequence[ModeChosen], *, now: datetime) -> bool:
+        """Remember how servers are read; False while the database is away."""
 
     def pin_host_keys(self, seen: Sequence[HostKeySeen], *, now: datetime) -> list[int] | None:
         """Pin first keys; ids of the servers pinned now, None while the database is away."""
@@ -260,6 +267,9 @@ class Collector:
         self._measured: dict[int, datetime] = {}
         self._failures: list[Failure] = []
         self._first_keys: list[HostKeySeen] = []
+        self._chosen: list[ModeChosen] = []
+        # Servers that the inventory remembers as those that keep no session open.
+        self._remembered: set[int] = set()
         self._stretches: dict[tuple[int, datetime], Stretch] = {}
         self._batch_since: datetime | None = None
         self._is_fleet_open = False
@@ -320,6 +330,8 @@ class Collector:
         """What is done when its time has come: pins, expiry, fleet open, commit, report."""
         if self._first_keys:
             self._pin_first_keys(now)
+        if self._chosen and self._storage.remember_modes(self._chosen, now=now):
+            self._chosen = []
         if now >= self._next_expiry:
             self._expire(now)
             self._next_expiry = now + timedelta(seconds=1)
@@ -355,6 +367,7 @@ class Collector:
             return
         before = self._servers
         self._servers = {server.server_id: server for server in servers}
+        self._follow_modes(servers)
         if before == self._servers:
             return
         self._known |= self._servers
@@ -368,6 +381,13 @@ class Collector:
             self._previous.pop(server_id, None)
             self._measured.pop(server_id, None)
         logger.info("inventory: %d active servers (%d before)", len(self._servers), len(before))
+
+    def _follow_modes(self, servers: Iterable[Server]) -> None:
+        """Try a kept session again where somebody has made the inventory forget."""
+        remembered = {server.server_id for server in servers if server.exec_since is not None}
+        forgotten, self._remembered = self._remembered - remembered, remembered
+        if forgotten:
+            self._fleet.retry_pull(forgotten)
 
     def _schedule(self, server: Server, *, after: datetime) -> None:
         """Queue the server's next instant after `after`."""
@@ -436,6 +456,11 @@ class Collector:
                 self._name(event.server_id),
                 HostKey.parse(event.key),
             )
+        elif isinstance(event, ModeChosen):
+            self._chosen.append(event)
+            how = "a session per tick" if event.mode == "exec" else "one session that is kept open"
+            name = self._name(event.server_id)
+            logger.warning("server %s is read by %s: %s", name, how, event.reason)
         elif isinstance(event, Opened):
             logger.debug("server %s open after %.2f s", self._name(event.server_id), event.seconds)
         elif isinstance(event, OpenFailed):
@@ -693,6 +718,8 @@ class Collector:
         try:
             if self._first_keys:
                 self._pin_first_keys(now)
+            if self._chosen:
+                self._storage.remember_modes(self._chosen, now=now)
             self._commit(now, with_grown=True)
             if not self._spool.is_empty:
                 logger.warning("samples stay in the spool for the next collector")
@@ -725,6 +752,7 @@ def target_of(server: Server) -> Target:
         identity_file=server.identity_file,
         proxy_jump=server.proxy_jump,
         host_key=server.host_key,
+        exec_since=server.exec_since,
     )
 
 

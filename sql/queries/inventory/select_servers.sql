@@ -25,10 +25,13 @@ select
     s.state,
     s.interval_seconds,
     s.changed_at,
-    k.key_type || ' ' || k.key as host_key
+    k.key_type || ' ' || k.key as host_key,
+    c.since as exec_since,
+    c.reason as exec_reason
 from inventory.servers as s
 inner join inventory.organizations as o on o.organization_id = s.organization_id
 left join inventory.host_keys as k on k.server_id = s.server_id and k.dropped_at is null
+left join ops.server_channel as c on c.server_id = s.server_id
 where (%(names)s::text[] is null or s.name = any(%(names)s))
     and (%(tags)s::text[] is null or s.tags @> %(tags)s)
     and (%(states)s::text[] is null or s.state = any(%(states)s))

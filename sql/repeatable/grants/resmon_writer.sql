@@ -22,6 +22,7 @@ begin
             ops.raw_hour,
             ops.window_state,
             ops.collector,
+            ops.server_channel,
             ops.commit_counter
         to resmon_writer;
         grant select on ops.schema_migrations, ops.schema_repeatables to resmon_writer;

@@ -2,14 +2,19 @@
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import asyncssh
 import pytest
 
+from resmon_resources.channel_store import remember_modes
+from resmon_resources.inventory import find_server
 from resmon_resources.postgres import PostgresResource
 from resmon_resources.sample_store import FileSystemUsage
-from tests.fixtures_ssh import Endpoint, Keys
+from resmon_resources.session_choice import ModeChosen
+from tests import fixtures_ssh as servers
+from tests.fixtures_ssh import Endpoint, Keys, ServerFactory
 from tests.integration.cli.builders import (
     GIB,
     add_server,
@@ -63,6 +68,8 @@ def test_server_is_added_with_all_that_was_given(resmon: Resmon, key_file: Path)
         "tags": ["prod", "web"],
         "state": "active",
         "interval_seconds": 60,
+        "exec_since": None,
+        "exec_reason": None,
     }
 
 
@@ -385,3 +392,34 @@ def test_authorize_line_refuses_what_needs_none(resmon: Resmon) -> None:
     refused = resmon("server", "authorize-line", "here")
     assert (refused.exit_code, refused.output) == (1, "")
     assert "without SSH" in refused.told
+
+
+def test_test_and_show_say_how_a_server_is_read(
+    resmon: Resmon,
+    scripted_server: ServerFactory,
+    postgres: PostgresResource,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Would let back: a host read the dear way, and nobody who can see it or why."""
+    server, endpoint = scripted_server(servers.per_tick)
+    monkeypatch.setenv("RESMON_KNOWN_HOSTS", str(endpoint.known_hosts_file))
+    add_endpoint(resmon, endpoint)
+    assert "one session that is kept open" in resmon("server", "show", "far").output
+    tested = resmon("server", "test", "far")
+    assert tested.exit_code == 0, tested.output
+    assert "read by a session per tick" in tested.output
+    assert "ended with exit status 0 without an answer" in " ".join(tested.output.split())
+    with postgres.connect() as connection:
+        far = find_server(connection, "far")
+        assert far.exec_since is None, "a test stores nothing"
+        chosen = ModeChosen(far.server_id, "exec", "it ended", datetime(2026, 3, 1, tzinfo=UTC))
+        remember_modes(connection, [chosen])
+    shown = " ".join(resmon("server", "show", "far").output.split())
+    assert "a session per tick, as of 2026-03-01 00:00:00 UTC: it ended" in shown
+    assert listed(resmon)["far"]["exec_reason"] == "it ended"
+    assert "again" not in resmon("server", "test", "far").told
+    server.session = servers.canned
+    repaired = resmon("server", "test", "far")
+    assert "far keeps a session open again" in repaired.told
+    assert "session per tick" not in repaired.output
+    assert listed(resmon)["far"]["exec_since"] is None

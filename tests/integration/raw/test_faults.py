@@ -18,7 +18,7 @@ from resmon_resources.channels import Attempt
 from resmon_resources.collector_storage import CollectorStorage
 from resmon_resources.fleet import Fleet, RetryPolicy
 from resmon_resources.host_key_store import trust_host_key
-from resmon_resources.inventory import add_organization, add_server, find_server
+from resmon_resources.inventory import add_organization, add_server, find_server, update_server
 from resmon_resources.known_hosts import KnownHosts
 from resmon_resources.ssh import IdentityFiles, fetch_host_key
 from tests import fixtures_ssh as servers
@@ -334,3 +334,43 @@ def test_first_use_is_pinned_a_change_is_refused_and_trust_brings_it_back(
             (ssh_keys.public_line("other-host"), "resmon server trust", True),
         ]
     )
+
+
+def test_a_server_that_keeps_no_session_is_remembered_until_somebody_repairs_it(
+    fleetful, scripted_server
+):
+    """Would let back: a kept session tried by every new collector, or never again."""
+    kept = []
+
+    async def restricted(process):
+        if len(servers.words_of(process)) == 1:
+            kept.append(process)
+        await servers.per_tick(process)
+
+    async def repaired(process):
+        if len(servers.words_of(process)) > 1:
+            await servers.per_tick(process)
+            return
+        kept.append(process)
+        await servers.canned(process)
+
+    server, endpoint = scripted_server(restricted)
+    fleetful.add("restricted", endpoint)
+    for count in (2, 4):
+        fleetful.start(endpoint.known_hosts)
+        fleetful.wait_until(lambda n=count: fleetful.samples().get("restricted", 0) >= n)
+        if count == 2:
+            fleetful.wait_until(lambda: fleetful.rows("select mode from ops.server_channel"))
+            fleetful.stop()
+            fleetful.hour = datetime.now(UTC).replace(microsecond=0)
+    assert len(kept) == 1, "the second collector knows"
+    assert fleetful.statuses() == {"restricted": "healthy"}
+    server.session = repaired
+    with fleetful.postgres.connect() as connection:
+        update_server(connection, "restricted", tags=["repaired"], now=datetime.now(UTC))
+    fleetful.wait_until(lambda: len(kept) == 2)
+    before = fleetful.samples()["restricted"]
+    fleetful.wait_until(lambda: fleetful.samples()["restricted"] >= before + 2)
+    fleetful.stop()
+    assert len(kept) == 2
+    assert server.login_attempts == 2, "one of each collector"

@@ -22,6 +22,7 @@ from resmon_resources.fleet import (
 from resmon_resources.inventory import Server
 from resmon_resources.probe.framing import Answer
 from resmon_resources.sample_store import Committed, Stretch
+from resmon_resources.session_choice import ModeChosen
 
 HOUR = datetime(2026, 3, 1, 10, tzinfo=UTC)
 STEP = timedelta(milliseconds=200)
@@ -81,6 +82,8 @@ class World:
         self.samples, self.failures, self.stretches = [], [], {}
         self.reports = []
         self.pinned = []
+        self.remembered = []
+        self.retried = []
         self.opened_at = None
         self.coverage = []
         self.is_closed = False
@@ -97,6 +100,9 @@ class World:
     # fleet
     def reconcile(self, targets):
         self.targets = {target.server_id: target for target in targets}
+
+    def retry_pull(self, server_ids):
+        self.retried += server_ids
 
     def request(self, server_id, tick, *, with_inodes=False):
         if server_id in self.closed:
@@ -141,6 +147,11 @@ class World:
             return None
         self.pinned += seen
         return [item.server_id for item in seen]
+
+    def remember_modes(self, chosen, *, now):
+        if not self.is_away:
+            self.remembered += chosen
+        return not self.is_away
 
     def beat(self, now):
         if self.is_away:
@@ -531,3 +542,29 @@ def test_a_pin_of_the_inventory_reaches_the_fleet():
     world.when(HOUR + timedelta(seconds=45), lambda: setattr(world, "unwanted", "enough"))
     world.collect()
     assert world.targets[1].host_key == "ssh-ed25519 a2V5IGE="
+
+
+def test_how_a_server_is_read_is_stored_once_and_kept_while_the_database_is_away(caplog):
+    """Would let back: every collector of a day finding out again that a host keeps no session."""
+    chosen = ModeChosen(1, "exec", "a session ended", HOUR)
+    world = World([server_of()], start=HOUR)
+    world.when(HOUR + timedelta(seconds=10), lambda: setattr(world, "is_away", True))
+    world.when(HOUR + timedelta(seconds=20), lambda: world.queue.append(chosen))
+    world.when(HOUR + timedelta(minutes=2), lambda: setattr(world, "is_away", False))
+    world.when(HOUR + timedelta(minutes=3), lambda: setattr(world, "unwanted", "enough"))
+    world.collect()
+    assert world.remembered == [chosen]
+    told = [r.getMessage() for r in caplog.records if "a session per tick" in r.getMessage()]
+    assert len(told) == 1
+    assert "web-1 (10.0.0.1:22, default)" in told[0]
+
+
+def test_what_the_inventory_forgets_is_tried_again_and_nothing_else():
+    """Would let back: a repaired host that is read the dear way until the collector ends."""
+    world = World([server_of(exec_since=HOUR), server_of(2, exec_since=HOUR)], start=HOUR)
+    later = [server_of(), server_of(2, exec_since=HOUR + timedelta(seconds=5))]
+    world.when(HOUR + timedelta(seconds=30), lambda: setattr(world, "inventory", later))
+    world.when(HOUR + timedelta(seconds=60), lambda: setattr(world, "unwanted", "enough"))
+    world.collect()
+    assert world.targets[1].exec_since == HOUR
+    assert world.retried == [1]
