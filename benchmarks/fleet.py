@@ -91,6 +91,7 @@ FAULTS = {
     "reboot": Fault(112, "all", ""),
     "df_hung": Fault(113, "all", ""),
     "black_hole": Fault(114, "none", "timeout"),
+    "restricted": Fault(115, "all", ""),
 }
 
 
@@ -202,6 +203,7 @@ class ProbeSession(asyncssh.SSHServerSession[str]):
         self._host = host
         self._booted = epoch - 100_000 - host.index * 37
         self._head = ""
+        self._only_tick: int | None = None
         self._rest = ""
         self._ticks = 0
         self._boot = 0
@@ -212,14 +214,20 @@ class ProbeSession(asyncssh.SSHServerSession[str]):
         self._channel = chan
 
     def exec_requested(self, command: str) -> bool:
-        """Take the nonce from the end of the probe's command line."""
-        self._head = f"{MARKER} {command.rsplit(maxsplit=1)[-1]}"
+        """Take the nonce, and a tick that is the only one, from the end of the command line."""
+        nonce, *words = command.rpartition(" resmon ")[2].split()
+        self._head = f"{MARKER} {nonce}"
+        self._only_tick = int(words[0]) if words else None
         return True
 
     def session_started(self) -> None:
-        """A menu speaks before it is asked."""
+        """A menu speaks before it is asked; a session for one tick needs no more."""
         if self._host.fault == "garbage":
             self._channel.write("1) status\n2) quit\nYour choice: ")
+        if self._only_tick is not None:
+            self._answer(self._only_tick)
+        if self._only_tick is not None or self._host.fault == "restricted":
+            self._start(self._end())
 
     def data_received(self, data: str, datatype: int | None) -> None:
         """Answer each line that holds a tick."""
@@ -250,7 +258,7 @@ class ProbeSession(asyncssh.SSHServerSession[str]):
         core = core_frame(self._head, tick, seed=seed, uptime=uptime, boot=self._boot)
         clock = now + CLOCK_OFF_SECONDS if fault == "clock_off" else now
         disk = disk_frame(self._head, tick, seed=seed, now=clock, uptime=uptime)
-        if fault in {"", "clock_off", "reboot"}:
+        if fault in {"", "clock_off", "reboot", "restricted"}:
             self._channel.write(core)
             self._channel.write(disk)
         else:
@@ -283,6 +291,10 @@ class ProbeSession(asyncssh.SSHServerSession[str]):
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _end(self) -> None:
+        """A session that nothing keeps open."""
+        self._channel.exit(0)
 
     async def _flood(self) -> None:
         """A line without end, at a pace that leaves the others their CPU."""

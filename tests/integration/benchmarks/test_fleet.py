@@ -14,6 +14,9 @@ import pytest
 
 from benchmarks.fleet import FAULTS, core_frame, disk_frame, limit_problems, plan, read_servers
 from resmon_assets.raw.difference import sample_between
+from resmon_resources.channels import Target
+from resmon_resources.fleet import open_once
+from resmon_resources.known_hosts import KnownHosts
 from resmon_resources.probe.framing import AnswerAssembler
 from resmon_resources.probe.reading import parse_answer
 from resmon_resources.settings import PROJECT_ROOT
@@ -161,3 +164,31 @@ def is_running(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0] not in "ZX"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+@pytest.mark.integration
+def test_a_restricted_host_is_read_by_a_session_per_tick(fleet, tmp_path):
+    """A benchmark would count hosts that keep no session open as sound ones, or as lost."""
+    port = free_port()
+    process = fleet("--servers", "2", "--port", str(port), "--faults", "restricted",
+                    "--faulty-share", "0.5")  # fmt: skip
+    process.stdout.readline()
+    modes = {}
+    for number, host in enumerate(read_servers(tmp_path)):
+        target = Target(
+            server_id=number,
+            name=f"host-{number}",
+            transport="ssh",
+            host=host.address,
+            port=port,
+            user_name="resmon",
+            identity_file=str(tmp_path / "client"),
+        )
+        channel = open_once(target, known_hosts=KnownHosts(tmp_path / "known_hosts"))
+        try:
+            for tick in (1, 2):
+                assert len(parse_answer(channel.ask(tick, 20)).file_systems or ()) == 7
+            modes[host.fault] = channel.mode
+        finally:
+            channel.close()
+    assert modes == {"": "pull", "restricted": "exec"}

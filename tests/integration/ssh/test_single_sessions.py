@@ -349,3 +349,24 @@ def test_both_kinds_failing_tell_of_the_first(
     with pytest.raises(CollectionError, match="Your choice") as caught:
         open_once(endpoint.target(), known_hosts=KnownHosts(endpoint.known_hosts_file)).close()
     assert caught.value.cause == "unreadable"
+
+
+def test_behind_a_jump_host_too(
+    scripted_server: ServerFactory, watch: Callable[..., Watch]
+) -> None:
+    """Would let back: no session per tick through a tunnel, or an end that nobody tells."""
+    hop, outer = scripted_server(forwards=True)
+    server, endpoint = scripted_server(servers.per_tick)
+    w = watch(endpoint.known_hosts)
+    jump = f"{outer.user_name}@{outer.host}:{outer.port}"
+    w.fleet.reconcile([endpoint.target(1, proxy_jump=jump)])
+    w.wait_open(1)
+    for tick in range(1, 6):
+        assert w.ask(1, tick).answer.disk is not None
+    assert modes(w) == ["exec"]
+    assert (hop.login_attempts, server.login_attempts) == (1, 1)
+    hop.cut()
+    w.wait_for(lambda: bool(w.of(1, Lost)))
+    (lost,) = w.of(1, Lost)
+    assert isinstance(lost, Lost)
+    assert f"the jump host {outer.host}:{outer.port} is gone" in lost.detail
