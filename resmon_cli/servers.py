@@ -27,7 +27,7 @@ from resmon_resources.authorized_keys import authorized_keys_line
 from resmon_resources.channel_store import forget_modes
 from resmon_resources.errors import InventoryInvalid
 from resmon_resources.fleet import HostKeySeen
-from resmon_resources.host_key_store import PinnedHostKey, host_keys_of, pin_first_keys
+from resmon_resources.host_key_store import PinnedHostKey, host_keys_of, pin_first_key
 from resmon_resources.host_keys import HostKey
 from resmon_resources.inventory import Server, ServerState, Transport
 from resmon_resources.known_hosts import KnownHosts
@@ -430,8 +430,8 @@ def _checked_identity_file(path: str | None) -> str | None:
 def _pin(seen: HostKeySeen) -> None:
     """Pin the key of a first use."""
     with data_connection() as connection:
-        pinned = pin_first_keys(connection, [seen], now=datetime.now(UTC))
-    if pinned:
+        is_pinned_now = pin_first_key(connection, seen, now=datetime.now(UTC))
+    if is_pinned_now:
         render.note(
             f"Pinned the first host key: {HostKey.parse(seen.key)}. Compare it on the machine "
             "itself: ssh-keygen -lf /etc/ssh/ssh_host_..._key.pub"

@@ -13,7 +13,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import class_row
 
-from resmon_resources.errors import InventoryInvalid
+from resmon_resources.errors import CollectionError, InventoryInvalid
 from resmon_resources.host_keys import HostKey, HostKeySeen
 from resmon_resources.inventory import Server
 from resmon_resources.postgres_connection import load_query
@@ -75,6 +75,31 @@ def pin_first_keys(
         },
     ).fetchall()
     return [server_id for (server_id,) in rows]
+
+
+def pin_first_key(connection: psycopg.Connection[Any], seen: HostKeySeen, *, now: datetime) -> bool:
+    """Pin the key of one first use before its server is logged in to.
+
+    Returns:
+        False when this key was pinned already, by somebody who was faster.
+
+    Raises:
+        CollectionError: host_key_changed: another key was pinned meanwhile, or the server moved.
+    """
+    if pin_first_keys(connection, [seen], now=now):
+        return True
+    row = connection.execute(
+        load_query("inventory", "has_host_key"),
+        {"server_id": seen.server_id, "key": HostKey.parse(seen.key).encoded},
+    ).fetchone()
+    if row is not None and row[0]:
+        return False
+    msg = (
+        f"{seen.host}:{seen.port} showed {HostKey.parse(seen.key)} at its first use, but meanwhile "
+        "another key was pinned to the server, or it was moved. See `resmon server show`, and try "
+        "again."
+    )
+    raise CollectionError(msg, cause="host_key_changed", step="host_key")
 
 
 def trust_host_key(

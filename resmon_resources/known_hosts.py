@@ -74,13 +74,22 @@ class KnownHostsIndex:
 
     A hashed line has its own salt, so a name costs one HMAC per line (2 to 5 us measured). Each
     name is tried once, and a line that matched never again: n hashed hosts cost n*n/2 HMACs after
-    each change of the file, 2 s for 1,000 and minutes for 10,000. Large fleets keep plain names.
+    each change of the file, 2 s for 1,000 and minutes for 10,000. Large fleets keep plain names, or
+    pin: of a pinned server no name is looked up.
+
+    Attributes:
+        exact: keys by name, of plain lines and of hashed ones that were found.
+        hashed: salt, digest and key of the other hashed lines.
+        patterns: lines with wildcards or negations.
+        ignored: what is wrong with lines that cannot be used.
+        revoked: every key that some line revokes, for whatever host.
     """
 
     exact: dict[str, list[KnownKey]] = field(default_factory=dict)
     hashed: list[tuple[bytes, bytes, KnownKey]] = field(default_factory=list)
     patterns: list[_Pattern] = field(default_factory=list)
     ignored: list[str] = field(default_factory=list)
+    revoked: set[bytes] = field(default_factory=set)
     _tried: set[str] = field(default_factory=set)
 
     def keys_of(self, name: str) -> list[KnownKey]:
@@ -119,6 +128,8 @@ def parse_known_hosts(text: str) -> KnownHostsIndex:
         if key is None:
             index.ignored.append(f"line {number}: not a host key")
             continue
+        if key.is_revoked:
+            index.revoked.add(key.blob)
         _enter(index, fields[0], key)
     return index
 
@@ -205,6 +216,9 @@ class KnownHosts:
         Raises:
             CollectionError: host_key_changed.
         """
+        with self._lock:
+            if key_blob not in self._current_index().revoked:
+                return  # without a lookup, which hashed lines make dear
         seen = [*self._keys(host, port), *self._bare_keys(host)]
         if any(key.is_revoked and key.blob == key_blob for key in seen):
             msg = (

@@ -21,7 +21,7 @@ from resmon_assets.raw.schedule import shard_of
 from resmon_resources.channels import Limits
 from resmon_resources.errors import Cause, CollectionError, ProbeUnreadable
 from resmon_resources.fleet import HostKeySeen, open_once
-from resmon_resources.host_key_store import pin_first_keys
+from resmon_resources.host_key_store import pin_first_key
 from resmon_resources.inventory import Server, list_servers
 from resmon_resources.known_hosts import KnownHosts
 from resmon_resources.postgres import PostgresResource
@@ -137,16 +137,17 @@ def read_and_store(
     clock: Callable[[], datetime],
 ) -> tuple[list[Sample | Failure], int]:
     """`collect_now` and `store_outcomes`; first keys are pinned where the settings say so."""
-    seen: list[HostKeySeen] = []
+
+    def pin(seen: HostKeySeen) -> None:
+        with postgres.connect() as connection:
+            pin_first_key(connection, seen, now=clock())
+
     collected = collect_now(
         servers,
         known_hosts=known_hosts,
         clock=clock,
-        on_first_use=seen.append if load_settings().trusts_first_use else None,
+        on_first_use=pin if load_settings().trusts_first_use else None,
     )
-    if seen:
-        with postgres.connect() as connection:
-            pin_first_keys(connection, seen, now=clock())
     return [item.outcome for item in collected], store_outcomes(postgres, collected)
 
 

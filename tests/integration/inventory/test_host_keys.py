@@ -8,11 +8,12 @@ import psycopg
 import pytest
 
 from resmon_resources import inventory
-from resmon_resources.errors import InventoryInvalid
+from resmon_resources.errors import CollectionError, InventoryInvalid
 from resmon_resources.host_key_store import (
     PinnedHostKey,
     forget_host_key,
     host_keys_of,
+    pin_first_key,
     pin_first_keys,
     trust_host_key,
 )
@@ -64,6 +65,21 @@ def test_the_first_pin_wins_and_may_be_repeated(
     assert (pin.key_type, pin.key, pin.pinned_at) == (A.key_type, A.encoded, START)
     assert told([pin]) == [(A.fingerprint, "first use", True)]
     assert pin.account
+
+
+def test_a_first_use_beside_another_one_is_refused_unless_it_saw_the_same_key(
+    postgres_connection: Connection, web: Server
+) -> None:
+    """Would let back: a command that reads a machine whose key is not the one that was pinned."""
+    assert pin_first_key(postgres_connection, seen(web), now=START)
+    assert not pin_first_key(postgres_connection, seen(web), now=LATER)
+    with pytest.raises(CollectionError, match="another key was pinned") as caught:
+        pin_first_key(postgres_connection, seen(web, B), now=LATER)
+    assert caught.value.cause == "host_key_changed"
+    forget_host_key(postgres_connection, web, now=LATER)
+    inventory.update_server(postgres_connection, "web-1", port=2222, now=LATER)
+    with pytest.raises(CollectionError, match="it was moved"):
+        pin_first_key(postgres_connection, seen(web), now=LATER)
 
 
 def test_a_first_use_of_another_place_is_not_pinned(

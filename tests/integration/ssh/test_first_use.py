@@ -99,46 +99,43 @@ def test_a_first_key_holds_while_it_is_not_stored(
 
 
 def test_a_key_that_is_trusted_is_tried_at_once(
-    scripted_server: ServerFactory, ssh_keys: Keys, tmp_path: Path, watch: WatchFactory
+    ssh_server: Endpoint, ssh_keys: Keys, tmp_path: Path, watch: WatchFactory
 ) -> None:
     """Would let back: minutes without samples after the operator has trusted the key."""
-    _, endpoint = scripted_server()
     stale = KnownHosts(tmp_path / "nothing")
     ssh_keys.private("other-host")
     w = watch(stale, retry=RetryPolicy(slow_seconds=600))
-    w.fleet.reconcile([endpoint.target(1, host_key=ssh_keys.public_line("other-host"))])
+    w.fleet.reconcile([ssh_server.target(1, host_key=ssh_keys.public_line("other-host"))])
     w.wait_for(lambda: bool(w.of(1, OpenFailed)))
     assert w.fleet.failure_of(1).cause == "host_key_changed"
-    w.fleet.reconcile([endpoint.target(1, host_key=ssh_keys.public_line("host"))])
+    w.fleet.reconcile([ssh_server.target(1, host_key=ssh_keys.public_line("host"))])
     w.wait_open(1)
     assert len(w.of(1, OpenFailed)) == 1
 
 
 def test_another_pin_ends_the_connection_and_the_key_is_judged_again(
-    scripted_server: ServerFactory, ssh_keys: Keys, tmp_path: Path, watch: WatchFactory
+    ssh_server: Endpoint, ssh_keys: Keys, tmp_path: Path, watch: WatchFactory
 ) -> None:
     """Would let back: of two collectors that saw two keys, both go on; or a key that is trusted no
     more is read until its connection breaks by itself."""
-    _, endpoint = scripted_server()
     ssh_keys.private("other-host")
     w = watch(KnownHosts(tmp_path / "nothing"), trusts_first_use=True)
-    w.fleet.reconcile([endpoint.target(1)])
+    w.fleet.reconcile([ssh_server.target(1)])
     w.wait_open(1)
-    w.fleet.reconcile([endpoint.target(1, host_key=ssh_keys.public_line("other-host"))])
+    w.fleet.reconcile([ssh_server.target(1, host_key=ssh_keys.public_line("other-host"))])
     w.wait_for(lambda: w.fleet.failure_of(1).cause == "host_key_changed")
     assert not w.fleet.request(1, 1)
 
 
 def test_a_forgotten_pin_leaves_it_to_known_hosts(
-    scripted_server: ServerFactory, ssh_keys: Keys, tmp_path: Path, watch: WatchFactory
+    ssh_server: Endpoint, ssh_keys: Keys, tmp_path: Path, watch: WatchFactory
 ) -> None:
     """Would let back: a pin that lives on in the collector when the inventory has none."""
-    _, endpoint = scripted_server()
     ssh_keys.private("other-host")
-    w = watch(endpoint.known_hosts, retry=RetryPolicy(slow_seconds=600))
-    w.fleet.reconcile([endpoint.target(1, host_key=ssh_keys.public_line("other-host"))])
+    w = watch(ssh_server.known_hosts, retry=RetryPolicy(slow_seconds=600))
+    w.fleet.reconcile([ssh_server.target(1, host_key=ssh_keys.public_line("other-host"))])
     w.wait_for(lambda: w.fleet.failure_of(1).cause == "host_key_changed")
-    w.fleet.reconcile([endpoint.target(1)])
+    w.fleet.reconcile([ssh_server.target(1)])
     w.wait_open(1)
     assert len(w.of(1, Opened)) == 1
 
