@@ -73,6 +73,19 @@ def test_a_pin_that_reaches_the_inventory_leaves_the_connection_alone(
     assert not w.of(1, Lost)
 
 
+def test_a_pin_of_the_key_that_is_shown_already_leaves_the_connection_alone(
+    scripted_server: ServerFactory, ssh_keys: Keys, watch: WatchFactory
+) -> None:
+    """Would let back: a login more, and a tick less, for each server that somebody pins."""
+    server, endpoint = scripted_server()
+    w = watch(endpoint.known_hosts)
+    w.fleet.reconcile([endpoint.target(1)])
+    w.wait_open(1)
+    w.fleet.reconcile([endpoint.target(1, host_key=ssh_keys.public_line("host"))])
+    assert w.ask(1, 1).answer.core
+    assert server.sessions == 1
+
+
 def test_a_first_key_holds_while_it_is_not_stored(
     ssh_keys: Keys, tmp_path: Path, watch: WatchFactory
 ) -> None:
