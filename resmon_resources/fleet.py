@@ -630,7 +630,7 @@ class Fleet:
         member.inventory_host_key = target.host_key
         if target.host_key == member.target.host_key:
             return
-        member.target = target
+        member.target = replace(member.target, host_key=target.host_key)
         if member.is_open and member.host_key == target.host_key:
             return
         is_busy = member.attempt is not None or member.channel is not None
