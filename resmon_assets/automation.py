@@ -120,6 +120,7 @@ def collect_raw_sensor(
             shards=shards,
             collectors=collector_registry.collectors_of(connection, hours=wanted_hours(now)),
             runs=runs_of_collectors(context.instance),
+            database_since=collector_registry.database_started_at(connection),
         )
         for action in actions:
             if action.kind == "renew":

@@ -7,7 +7,7 @@ from a sample is in resmon_assets/raw.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import click
 from rich.markup import escape
@@ -18,11 +18,15 @@ from resmon_cli.connection import data_connection
 from resmon_cli.servers import NO_SERVER
 from resmon_resources import inventory
 from resmon_resources.sample_reader import ServerStatus, read_status
+from resmon_resources.settings import load_settings
+from resmon_resources.spool import SpoolState, read_state
 
 STALE_INTERVALS = 3
 """Without an attempt for this many intervals, and half a minute, a server is not collected."""
 
 STALE_GRACE_SECONDS = 30
+LOSS_SHOWN = timedelta(hours=24)
+"""How long samples that were dropped are told of."""
 _DISK_WARNING_PCT = 85.0
 _WIDE_COLUMNS = 110
 _SHOWN_ORDER = ("critical", "warning", "error", "stale", "waiting", "healthy", "paused", "offline")
@@ -34,10 +38,12 @@ _SHOWN_ORDER = ("critical", "warning", "error", "stale", "waiting", "healthy", "
 @click.option("--tag", "tags", multiple=True, help="Servers with this tag (all, when several).")
 def status_command(*, output_format: str, organization: str | None, tags: tuple[str, ...]) -> None:
     """Show state and latest values of the servers, and why one cannot be read."""
+    now = datetime.now(UTC)
+    for line in spool_lines(read_state(load_settings().spool_path), now=now):
+        render.note(line)
     with data_connection() as connection:
         servers = inventory.find_servers(connection, organization=organization, tags=tags)
         statuses = read_status(connection, [server.server_id for server in servers])
-    now = datetime.now(UTC)
     if output_format == "json":
         render.print_json([_json_of(status, now=now) for status in statuses])
         return
@@ -54,6 +60,34 @@ def status_command(*, output_format: str, organization: str | None, tags: tuple[
     console.print(f"\n{_summary_of(statuses, now=now)}")
     if is_nothing_collected(statuses, now=now):
         render.note("Nothing is being collected at the moment. Start it with: resmon up")
+
+
+def spool_lines(state: SpoolState, *, now: datetime) -> list[str]:
+    """What is to be said of samples that wait, were lost or refused; empty when all is well.
+
+    Args:
+        state: spool of this machine.
+        now: aware UTC; losses are told for LOSS_SHOWN.
+    """
+    lines = []
+    if state.oldest_at is not None:
+        size = render.bytes_text(state.size_bytes)
+        lines.append(
+            f"{state.samples} samples ({size}) wait on this machine for the database, the oldest "
+            f"of {state.oldest_at:%Y-%m-%d %H:%M:%S} UTC. Collection stores them once it is back."
+        )
+    lost = [loss for loss in state.losses if now - loss.at < LOSS_SHOWN]
+    if lost:
+        lines.append(
+            f"{sum(loss.samples for loss in lost)} samples were lost while the database was away, "
+            f"the last at {lost[-1].at:%Y-%m-%d %H:%M:%S} UTC: {lost[-1].cause}."
+        )
+    if state.refused_rows:
+        lines.append(
+            f"{state.refused_rows} rows were refused by the database. They are kept, each with the "
+            f"reason, in {state.refused_path}; remove the file when you have seen them."
+        )
+    return lines
 
 
 def shown_status(status: ServerStatus, *, now: datetime) -> str:

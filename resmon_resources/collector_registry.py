@@ -14,6 +14,7 @@ from typing import Any
 
 import psycopg
 
+from resmon_resources.errors import DatabaseError
 from resmon_resources.postgres_connection import load_query
 
 LOCK_CLASS = 0x5245534D
@@ -149,6 +150,16 @@ def collectors_of(
         load_query("raw", "select_collectors"), {"hours": list(hours), "lock_class": LOCK_CLASS}
     ).fetchall()
     return [CollectorRow(*row) for row in rows]
+
+
+def database_started_at(connection: psycopg.Connection[Any]) -> datetime:
+    """When PostgreSQL was started, aware UTC; every session, and lock, of before is gone."""
+    row = connection.execute("select pg_postmaster_start_time()").fetchone()
+    if row is None:  # pragma: no cover - the function always returns a row
+        msg = "pg_postmaster_start_time returned nothing."
+        raise DatabaseError(msg)
+    started_at: datetime = row[0]
+    return started_at
 
 
 def renew_lease(

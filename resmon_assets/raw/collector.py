@@ -142,7 +142,7 @@ class Storage(Protocol):
         now: datetime,
         file_systems: Sequence[FileSystemUsage] = (),
     ) -> Committed | None:
-        """Write one batch; None while the database is away, nothing was written then."""
+        """Write one batch; None while the database is away, it is to be written again then."""
 
 
 @dataclass

@@ -8,7 +8,7 @@ run whose code server died stays STARTED for ever (measured with dagster 1.13.27
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -77,6 +77,7 @@ def supervise(
     shards: int,
     collectors: Sequence[CollectorRow],
     runs: Sequence[RunFact],
+    database_since: datetime | None = None,
 ) -> list[Action]:
     """Decide what to do for every shard and wanted hour.
 
@@ -85,6 +86,8 @@ def supervise(
         shards: number of shards.
         collectors: registry rows of the wanted hours (others are ignored).
         runs: runs of the collector job that have not ended, of any hour.
+        database_since: when PostgreSQL was started: locks end with it, and the collectors that
+            live take some seconds to come back for theirs. None when that is not known.
 
     Returns:
         Actions in the order to carry them out; empty only when shards is 0.
@@ -98,6 +101,7 @@ def supervise(
             if row is not None and row.is_locked:
                 actions += _of_locked(row, mine, now=now)
             else:
+                mine = [_waited_for(run, database_since) for run in mine]
                 actions += _of_unlocked(row, mine, now=now, shard=shard, hour=hour)
     return actions
 
@@ -116,6 +120,13 @@ def _of_locked(row: CollectorRow, runs: Sequence[RunFact], *, now: datetime) -> 
     if row.is_stop_requested:
         return []
     return [Action("renew", row.shard, row.hour, "alive")]
+
+
+def _waited_for(run: RunFact, database_since: datetime | None) -> RunFact:
+    """A started run, dated no earlier than PostgreSQL: it may be about to take its lock again."""
+    if run.phase == "waiting" or database_since is None or database_since <= run.since:
+        return run
+    return replace(run, since=database_since)
 
 
 def _of_unlocked(

@@ -2,10 +2,14 @@
 
 import json
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from resmon_resources.postgres import PostgresResource
+from resmon_resources.sample_store import Sample
+from resmon_resources.spool import RefusedRows, Spool
+from resmon_resources.spool_records import Batch
 from tests.integration.cli.builders import add_server, store_failure, store_samples
 from tests.integration.cli.conftest import Resmon
 
@@ -121,3 +125,35 @@ def test_names_that_look_like_markup_stay_as_they_are(
     """Would let back: text of a host that changes colours or vanishes in the terminal."""
     store_failure(postgres, add_server(postgres, "db-1"), "unreadable", "begins with: [red]x[/red]")
     assert "begins with: [red]x[/red]" in resmon("status").output
+
+
+def test_what_waits_in_the_spool_is_told_with_and_without_a_database(
+    resmon: Resmon, postgres: PostgresResource, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Would let back: an outage of which nobody can see whether samples are safe, or were lost."""
+    monkeypatch.setenv("RESMON_HOME", str(tmp_path))
+    web = add_server(postgres, "web-1")
+    store_samples(postgres, web, count=1)
+    assert resmon("status").told == ""
+    at = datetime(2026, 3, 1, 10, 0, 5, tzinfo=UTC)
+    root = tmp_path / "spool"
+    spool = Spool(root)
+    spool.open()
+    spool.append(Batch([Sample(web.server_id, 1, at), Sample(web.server_id, 1, at)]))
+    RefusedRows(root).keep([(Sample(web.server_id, 1, at), ValueError("too large"))], now=at)
+    (root / "losses.jsonl").write_text(
+        f'{{"at": "{datetime.now(UTC).isoformat()}", "cause": "it was full", "samples": 7}}\n'
+        '{"at": "2026-01-01T00:00:00+00:00", "cause": "long ago", "samples": 9}\n'
+    )
+    told = resmon("status").told
+    assert "2 samples (" in told
+    assert "the oldest of 2026-03-01 10:00:05 UTC" in told
+    assert "7 samples were lost" in told
+    assert "it was full" in told
+    assert "1 rows were refused" in told
+    assert str(root / "refused.jsonl") in told
+    monkeypatch.setenv("RESMON_POSTGRES_DSN", "postgresql://resmon@127.0.0.1:1/resmon")
+    away = resmon("status")
+    assert away.exit_code == 1
+    assert "2 samples (" in away.told
+    spool.close()

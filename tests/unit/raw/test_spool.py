@@ -6,6 +6,7 @@ import random
 import resource
 import signal
 import struct
+import subprocess
 import zlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -316,6 +317,41 @@ def test_a_disk_that_refuses_leaves_batches_in_memory(tmp_path, small_files, cap
     assert spool.damaged_bytes == 0
     assert spool.lost_samples == 0
     spool.close()
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 256 KB, which only root may mount."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    options = ["-t", "tmpfs", "-o", "size=256k,mode=700", "tmpfs", str(folder)]
+    mounted = subprocess.run(["mount", *options], capture_output=True, check=False)
+    if mounted.returncode != 0:
+        pytest.skip("mounting a small tmpfs needs root and CAP_SYS_ADMIN")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def test_a_full_disk_keeps_the_order_and_what_was_written(small_disk, monkeypatch):
+    """Would let back: a torn record, or newer samples before older ones, around ENOSPC."""
+    monkeypatch.setattr(spool_module, "DISK_RETRY_SECONDS", 0.0)
+    spool = opened(small_disk / "spool")
+    filler = small_disk / "filler"
+    filler.write_bytes(bytes(225_280))
+    for number in range(300):
+        spool.append(batch_of(number))
+    assert spool.memory_samples > 0, "the disk is full"
+    on_disk = read_state(small_disk / "spool").samples
+    assert on_disk + spool.memory_samples == 300
+    filler.unlink()
+    spool.append(batch_of(300))
+    assert spool.memory_samples == 0
+    spool.close()
+    heir = opened(small_disk / "spool")
+    heir.adopt()
+    assert drained(heir) == list(range(301))
+    assert heir.damaged_bytes == 0
+    heir.close()
 
 
 def test_memory_is_bounded_and_the_loss_is_counted(tmp_path, monkeypatch, caplog):

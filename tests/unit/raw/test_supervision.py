@@ -83,6 +83,34 @@ def test_a_run_that_has_just_started_may_take_its_lock():
     assert kinds(rows=[collector_row(is_locked=False)], runs=[run]) == []
 
 
+@pytest.mark.parametrize(("age", "expected"), [(19, []), (21, ["fail_run", "request"])])
+def test_a_collector_gets_its_lock_back_after_a_restart_of_the_database(age, expected):
+    """Would let back: a healthy run failed, and half a minute of samples missed, because the
+    sensor came back from a restart of PostgreSQL a second before the collector did."""
+    actions = supervise(
+        now=NOW,
+        shards=1,
+        collectors=[collector_row(is_locked=False)],
+        runs=[run_fact()],
+        database_since=NOW - timedelta(seconds=age),
+    )
+    assert [action.kind for action in actions] == expected
+
+
+def test_a_killed_collector_is_replaced_at_the_next_tick():
+    """Would let back: more than a minute without samples after a SIGKILL: 15 s until the tick
+    of the sensor, at most 12 s until a run has its lock, then the first instants."""
+    killed = collector_row(is_locked=False, heartbeat_at=NOW - timedelta(seconds=15))
+    actions = supervise(
+        now=NOW,
+        shards=1,
+        collectors=[killed],
+        runs=[run_fact()],
+        database_since=NOW - timedelta(days=3),
+    )
+    assert [action.kind for action in actions] == ["fail_run", "request"]
+
+
 def test_a_silent_collector_is_asked_to_stop_then_fenced():
     """Would let back: a hung collector that holds its lock for the rest of the hour."""
     silent = collector_row(heartbeat_at=NOW - timedelta(seconds=31))
