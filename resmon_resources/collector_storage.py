@@ -361,6 +361,8 @@ class CollectorStorage:
         self._next_try = time.monotonic() + RETRY_SECONDS
         try:
             taken = None if self.is_superseded else self.open(now)
+            if taken is not None and self._end_own_session(taken):
+                return False
             if self.is_superseded or taken is not None:
                 # Without its locks it may still store what it has read: keys forbid a double.
                 self._write_connection = self._stack.enter_context(
@@ -375,6 +377,18 @@ class CollectorStorage:
             logger.error("shard %d was taken over by another collector meanwhile", taken)
             self.is_superseded = True
         return True
+
+    def _end_own_session(self, shard: int) -> bool:
+        """Whether who holds the shard is this run's own broken session; ends that session.
+
+        The server may not have noticed yet that the network dropped it.
+        """
+        with self._postgres.connect(autocommit=True) as connection:
+            rows = collector_registry.collectors_of(connection, hours=[self._hour])
+            is_own = any(row.shard == shard and row.run_id == self._run_id for row in rows)
+            if is_own:
+                collector_registry.fence(connection, shard=shard, hour=self._hour)
+        return is_own
 
     def _say(self, message: str, error: Exception) -> None:
         """The database is away: a line in the log at first, then one a minute."""

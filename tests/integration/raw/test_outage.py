@@ -365,18 +365,39 @@ def test_an_older_state_does_not_replace_the_newer(postgres, storage, server):
         assert rows.fetchall() == [("healthy", new.collected_at)]
 
 
+def come_back(storage):
+    """Wait until the storage has its locks again."""
+
+    def beats():
+        storage._next_try = 0.0
+        return storage.beat(HOUR) is not None
+
+    until(beats)
+    assert not storage.is_superseded
+
+
+def test_a_collector_is_not_superseded_by_its_own_broken_session(postgres, storage, server):
+    """Would let back: a break of the network that ends a collector, because the server still
+    holds the lock of the session that it has lost."""
+    with storage._stack.pop_all():  # the old session lives on
+        storage._lock_connection = storage._write_connection = None
+        come_back(storage)
+    with postgres.connect(autocommit=True) as connection:
+        (row,) = registry.collectors_of(connection, hours=[HOUR])
+    assert row.is_locked
+    assert row.run_id == "run-1"
+
+
 def test_the_log_of_an_outage_is_short(postgres, storage, server, caplog):
     """Would let back: a line at every attempt of a night without database."""
     caplog.set_level("INFO")
     with postgres.connect(autocommit=True) as connection:
         registry.fence(connection, shard=0, hour=HOUR)
+    storage._postgres = postgres.model_copy(update={"dsn": "host=127.0.0.1 port=1"})
     for _ in range(5):
         storage._next_try = 0.0
-        storage._discard()
-        storage._postgres = storage._postgres.model_copy(update={"dsn": "host=127.0.0.1 port=1"})
         assert storage.beat(HOUR) is None
     storage._postgres = postgres
-    storage._next_try = 0.0
-    assert storage.beat(HOUR) is not None
+    come_back(storage)
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
     assert isinstance(storage._lock_connection, psycopg.Connection)
