@@ -3,9 +3,10 @@
 Belongs here: what a fleet needs, reading the limits, raising the one that may be raised, and
 sentences about those that are too low. Who says them is up to the callers.
 
-Each SSH connection is a thread of its collector, and so is each hop of a jump host. At the turn of
-an hour two collectors run at the same time: what is counted per user, per control group or per
-machine must hold both, what is counted per process one.
+An SSH connection is a descriptor of its collector, and no thread (ssh_hub.py); what is reached
+through jump hosts is a thread per hop, and this machine itself a process. At the turn of an hour
+two collectors run at the same time: what is counted per user, per control group or per machine must
+hold both, what is counted per process one.
 """
 
 import math
@@ -42,7 +43,7 @@ class Need:
 
     Attributes:
         servers: how many are collected.
-        threads: of connections, hops included, of all shards together.
+        threads: of hops, and processes of this machine's probe, of all shards together.
         descriptors: of the same connections.
         shards: collectors at the same time between which the servers are divided.
     """
@@ -104,7 +105,7 @@ def need_of(servers: Iterable[Server], *, shards: int = 1) -> Need:
         if server.state != "active":
             continue
         count += 1
-        threads += 1 + _hops(server)
+        threads += 1 if server.transport == "local" else _hops(server)
         descriptors += DESCRIPTORS_OF_LOCAL if server.transport == "local" else 1
     return Need(count, threads, descriptors, shards)
 
@@ -144,7 +145,7 @@ def read_limits(root: Path = Path("/")) -> MachineLimits:
 def limit_problems(limits: MachineLimits, need: Need) -> list[str]:
     """What is too low: which limit, its value, what is needed, how to raise it. One line each."""
     tasks = need.tasks
-    what = f"{need.servers} servers need {tasks} threads when one collector hands over to the next"
+    what = f"{need.servers} servers need {tasks} tasks when one collector hands over to the next"
     found = []
     if _is_below(limits.nofile, need.descriptors_per_process):
         found.append(
