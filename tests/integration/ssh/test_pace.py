@@ -1,10 +1,12 @@
 """The pace of a fleet: openings begun per second, and how often its caller is woken."""
 
+import socket
 import threading
+import time
 
 import pytest
 
-from resmon_resources.fleet import Fleet, Lost
+from resmon_resources.fleet import Fleet, Lost, Target
 from resmon_resources.known_hosts import KnownHosts
 
 
@@ -37,3 +39,26 @@ def test_nothing_is_lingered_for_when_nothing_comes(fleet_of):
     """A quiet fleet would be late for the next instant by the whole linger."""
     fleet = fleet_of(linger_seconds=60.0)
     assert fleet.events(0.01) == []
+
+
+def test_a_busy_loop_makes_up_for_openings_it_came_too_late_for(fleet_of):
+    """At one opening a turn 10,000 servers took 140 s instead of 80 (2 cores, EPYC)."""
+    fleet = fleet_of(handshakes_per_second=200.0)
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+
+    def drag():
+        time.sleep(0.02)
+        if not fleet.settled():
+            fleet._post(drag)
+
+    began = time.monotonic()
+    fleet.reconcile(
+        Target(server_id=number, name=f"s{number}", transport="ssh", host="127.0.0.1", port=port)
+        for number in range(100)
+    )
+    fleet._post(drag)
+    while not fleet.settled():
+        fleet.events(0.05)
+        assert time.monotonic() - began < 1.5, "one opening a turn takes 2 s"
