@@ -89,10 +89,12 @@ def say(text: str) -> None:
 def run_collector(setup: dict[str, Any]) -> None:
     """Collect one window with what a run uses; the result is a JSON line."""
     import resmon_assets.definitions  # noqa: F401, PLC0415 - a run has all of it in memory
+    from resmon_assets.raw.assets import keep_out_of_garbage_collection  # noqa: PLC0415
     from resmon_assets.raw.collector import Collector, Figures  # noqa: PLC0415
     from resmon_assets.raw.difference import status_of  # noqa: PLC0415
     from resmon_resources.collector_storage import CollectorStorage  # noqa: PLC0415
     from resmon_resources.sample_store import Committed, Sample  # noqa: PLC0415
+    from resmon_resources.spool import Spool  # noqa: PLC0415
     from resmon_resources.ssh_resource import SshResource  # noqa: PLC0415
 
     class TimedStorage(CollectorStorage):
@@ -133,6 +135,8 @@ def run_collector(setup: dict[str, Any]) -> None:
         clock=utc_now,
         report=lambda figures, _: reports.append(figures),
         unwanted=lambda: None,
+        on_fleet_open=keep_out_of_garbage_collection,
+        spool=Spool(Path(setup["spool"])),
     ).run()
     storage.mark_ended(utc_now(), ended.reason)
     storage.close()
@@ -374,6 +378,7 @@ def start_collector(
         "window_seconds": edges[number + 1] - edges[number],
         "known_hosts": str(sim.folder / "known_hosts"),
         "lateness": str(lateness),
+        "spool": str(sim.folder / "spool"),
         "log": str(sim.folder / f"collector-{number}.log"),
     }
     process = subprocess.Popen(

@@ -226,6 +226,7 @@ class Collector:
         clock: Callable[[], datetime],
         report: Callable[[Figures, datetime], None],
         unwanted: Callable[[], str | None],
+        on_fleet_open: Callable[[], None] = lambda: None,
         window: timedelta = HOUR,
         spool: Spool | None = None,
     ) -> None:
@@ -240,6 +241,7 @@ class Collector:
                 end.
             unwanted: a reason to end that the database does not know (run cancelled, code server
                 gone), or None.
+            on_fleet_open: called once, when every server is open or has failed once.
             window: how long is collected from `hour` on; benchmarks shorten it to see a handover.
             spool: where batches wait while the database is away; None keeps them in memory.
         """
@@ -250,6 +252,7 @@ class Collector:
         self._clock = clock
         self._report = report
         self._unwanted = unwanted
+        self._on_fleet_open = on_fleet_open
         self._spool = Spool(None) if spool is None else spool
         self._coverage: CoverageTracker | None = None
         # Server, instant and cause of what was committed before coverage could begin.
@@ -339,6 +342,7 @@ class Collector:
             self._is_fleet_open = self._storage.mark_fleet_open(now)
             if self._is_fleet_open:
                 logger.info("fleet open: %d servers", len(self._servers))
+                self._on_fleet_open()
         if self._batch_since is not None and (
             len(self._samples) >= COMMIT_ROWS or now - self._batch_since >= COMMIT_AFTER
         ):

@@ -434,13 +434,15 @@ def _file_system(line: str) -> FileSystem | None:
     match = _DF_LINE.match(line)
     if match is None:
         return None
-    total = _integer(match["total"], maximum=_MAX_COUNTER // _KIB)
+    device, total_text, used_text, available_text, mount = match.groups()
+    total = _integer(total_text, maximum=_MAX_COUNTER // _KIB)
     if not total:
         return None
-    used, available = (_integer(match[name], maximum=total) for name in ("used", "available"))
+    used = _integer(used_text, maximum=total)
+    available = _integer(available_text, maximum=total)
     return FileSystem(
-        device=_printable(match["device"]),
-        mount=_printable(match["mount"]),
+        device=_printable(device),
+        mount=_printable(mount),
         total_bytes=total * _KIB,
         used_bytes=None if used is None else used * _KIB,
         available_bytes=None if available is None else available * _KIB,

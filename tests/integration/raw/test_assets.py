@@ -1,5 +1,6 @@
 """The raw asset in real Dagster runs against a real PostgreSQL, on this machine's own probe."""
 
+import gc
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,10 @@ from dagster import DagsterInstance, materialize
 from resmon_assets.naming import RAW_FILE_SYSTEMS, RAW_SAMPLES
 from resmon_assets.partitions import hour_key
 from resmon_assets.raw import assets
-from resmon_assets.raw.assets import raw_server_resource_metrics
+from resmon_assets.raw.assets import (
+    keep_out_of_garbage_collection,
+    raw_server_resource_metrics,
+)
 from resmon_assets.raw.difference import status_of
 from resmon_resources import collector_registry as registry
 from resmon_resources.inventory import add_organization, add_server
@@ -192,3 +196,13 @@ def test_a_range_into_the_running_hour_is_refused(postgres, run_asset):
     )
     assert not result.success
     assert "reaches into the running hour" in failure_text(result)
+
+
+def test_what_lives_as_long_as_the_run_is_not_looked_through_for_garbage():
+    """Would let back: a second without a tick, several times a minute, with 10,000 servers."""
+    before = gc.get_freeze_count()
+    try:
+        keep_out_of_garbage_collection()
+        assert gc.get_freeze_count() > before + 10_000
+    finally:
+        gc.unfreeze()

@@ -1,6 +1,7 @@
 """The sample store against a real PostgreSQL: one transaction per batch, repeatable, never
 double."""
 
+import math
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -143,6 +144,25 @@ def test_values_of_any_size_go_through(postgres, server):
             "select memory_used_bytes, disk_total_bytes, load_1m from raw.server_resource_metrics"
         ).fetchone()
     assert row == (1, huge, 0.5)
+
+
+def test_floats_of_any_kind_go_through(postgres, server):
+    """Would let back: a column whose text form PostgreSQL reads as something else."""
+    loads = [0.1, 1e-30, 3.4e38, math.inf, None, 12345.678]
+    samples = [
+        sample_of(server, T0 + timedelta(seconds=30 * i), load_1m=load)
+        for i, load in enumerate(loads)
+    ]
+    with postgres.connect() as connection:
+        commit(connection, samples=samples)
+        rows = connection.execute(
+            "select collected_at, load_1m, load_1m = any (%s::real[]) "
+            "from raw.server_resource_metrics order by 1",
+            (loads,),
+        ).fetchall()
+    assert [row[0] for row in rows] == [sample.collected_at for sample in samples]
+    assert [row[1] is None for row in rows] == [load is None for load in loads]
+    assert all(row[2] for row in rows if row[1] is not None)
 
 
 def failure_of(server, attempted_at=T0, **values):

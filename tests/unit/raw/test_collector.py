@@ -85,6 +85,7 @@ class World:
         self.remembered = []
         self.retried = []
         self.opened_at = None
+        self.fleet_open_calls = 0
         self.coverage = []
         self.is_closed = False
         self.unwanted = None
@@ -177,6 +178,9 @@ class World:
         self.stretches.update(zip(keys, stretches, strict=True))
         return Committed(inserted=len(samples), duplicates=0, file_systems=len(file_systems))
 
+    def count_fleet_open(self):
+        self.fleet_open_calls += 1
+
     # run
     def collect(self, spool=None):
         return Collector(
@@ -186,12 +190,26 @@ class World:
             clock=self.clock,
             report=lambda figures, now: self.reports.append((now, figures)),
             unwanted=lambda: self.unwanted,
+            on_fleet_open=self.count_fleet_open,
             spool=spool,
         ).run()
 
 
 def instants(server_id, start, end):
     return instants_between(start, end, server_id=server_id, interval_seconds=30)
+
+
+def test_the_run_is_told_once_that_its_fleet_is_open():
+    """Would let back: millions of objects looked through for garbage several times a minute."""
+    world = World([server_of(1)], start=HOUR - timedelta(seconds=170))
+    world.is_settled = False
+    seen = []
+    world.when(HOUR, lambda: seen.append(world.fleet_open_calls))
+    world.when(HOUR, lambda: setattr(world, "is_settled", True))
+    world.when(HOUR + timedelta(hours=1), lambda: world.orders.update(is_successor_open=True))
+    world.collect()
+    assert seen == [0]
+    assert world.fleet_open_calls == 1
 
 
 def test_the_hour_has_every_instant_once():
