@@ -6,7 +6,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from dagster import MetadataValue
 
+from resmon_assets.raw.assets import figures_metadata
 from resmon_assets.raw.collector import Collector
 from resmon_assets.raw.schedule import instants_between
 from resmon_resources import spool
@@ -74,6 +76,7 @@ class World:
         self.silent = set()
         self.closed = {}
         self.is_away = False
+        self.notify_error = None
         self.orders = {}
         self.asked = []
         self.asked_inodes = []
@@ -176,7 +179,12 @@ class World:
         keys = [(item.server_id, item.started_at) for item in stretches]
         assert len(keys) == len(set(keys)), "one statement may not touch a row twice"
         self.stretches.update(zip(keys, stretches, strict=True))
-        return Committed(inserted=len(samples), duplicates=0, file_systems=len(file_systems))
+        return Committed(
+            inserted=len(samples),
+            duplicates=0,
+            file_systems=len(file_systems),
+            notify_error=self.notify_error,
+        )
 
     def count_fleet_open(self):
         self.fleet_open_calls += 1
@@ -237,6 +245,19 @@ def test_the_first_sample_of_the_hour_has_its_difference():
     assert first.elapsed_ms == pytest.approx(30_000, abs=300)
     before = [at for at, _, _ in world.asked if at < first.collected_at]
     assert len(before) == 1, "read once before the hour, not at every tick of the waiting time"
+
+
+def test_notices_that_fail_are_counted_and_nothing_is_lost_by_them():
+    """Would let back: live consumers that are late for days, and nobody can see why."""
+    world = World([server_of()], start=HOUR - timedelta(seconds=170))
+    world.notify_error = "the queue is full"
+    world.when(HOUR + timedelta(minutes=1), lambda: setattr(world, "notify_error", None))
+    world.when(HOUR + timedelta(minutes=4), lambda: setattr(world, "unwanted", "enough"))
+    figures = world.collect().figures
+    assert figures.samples == len(world.samples) == 8
+    assert figures.notify_failures == 2, "one commit for each sample of the first minute"
+    metadata = figures_metadata(figures, now=world.now, is_complete=False)
+    assert metadata["notify_failures"] == MetadataValue.int(figures.notify_failures)
 
 
 def test_without_a_successor_it_goes_on_for_three_minutes():
