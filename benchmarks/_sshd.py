@@ -10,6 +10,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 SSHD = Path("/usr/sbin/sshd")
@@ -19,9 +20,17 @@ MAX_ADDRESSES = 16
 START_SECONDS = 30
 
 
+@dataclass(frozen=True)
+class Sshd:
+    """A server that listens; its log has the level INFO."""
+
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+
 @contextmanager
-def real_sshd(folder: Path, *, port: int, addresses: Sequence[str]) -> Iterator[Path]:
-    """Listen on loopback addresses while the block runs; yields the log, of level INFO.
+def real_sshd(folder: Path, *, port: int, addresses: Sequence[str]) -> Iterator[Sshd]:
+    """Listen on loopback addresses while the block runs.
 
     Args:
         folder: keys `client.pub` (may log in) and `host`.
@@ -54,7 +63,7 @@ def real_sshd(folder: Path, *, port: int, addresses: Sequence[str]) -> Iterator[
                 msg = f"sshd did not start: {log.read_text()}"
                 raise SystemExit(msg)
             time.sleep(0.05)
-        yield log
+        yield Sshd(process, log)
     finally:
         process.terminate()
         process.wait(10)

@@ -30,7 +30,9 @@ import json
 import logging
 import os
 import platform
+import pwd
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -46,7 +48,15 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.fleet import FAULTS, PR_SET_PDEATHSIG, Host, limit_problems, read_servers
+from benchmarks._sshd import MAX_ADDRESSES, real_sshd
+from benchmarks.fleet import (
+    FAULTS,
+    PR_SET_PDEATHSIG,
+    Host,
+    limit_problems,
+    read_servers,
+    write_folder,
+)
 from benchmarks.tiers import embedded
 from resmon_assets.raw.schedule import count_instants_between
 from resmon_resources.collector_registry import request_stop_of_all
@@ -257,7 +267,7 @@ class Watch:
 class Simulator:
     """The running simulator."""
 
-    process: "subprocess.Popen[str]"
+    process: "subprocess.Popen[Any]"
     folder: Path
     port: int
 
@@ -291,6 +301,35 @@ def simulator(options: argparse.Namespace, folder: Path) -> Iterator[Simulator]:
         process.wait(30)
 
 
+@dataclass(frozen=True)
+class SshdFleet(Simulator):
+    """A real sshd in its place; counts what can be told from its processes and its log."""
+
+    log: Path
+
+    def figures(self) -> dict[str, float]:
+        """What it has used and logged so far."""
+        logins = self.log.read_text().count("Accepted publickey ")
+        family = [self.process.pid]
+        for pid in family:
+            family += children_of(pid)
+        spent = sum(cpu_seconds(pid, with_ended_children=True) for pid in family)
+        return {"cpu_seconds": spent, "logins": logins, "last_login_at": self.log.stat().st_mtime}
+
+
+@contextmanager
+def sshd_fleet(options: argparse.Namespace, folder: Path) -> Iterator[Simulator]:
+    """Sessions of one real sshd, spread over loopback addresses."""
+    addresses = [f"127.0.0.{number + 1}" for number in range(min(options.sshd, MAX_ADDRESSES))]
+    hosts = [Host(n, addresses[n % len(addresses)], "") for n in range(options.sshd)]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        options.port = probe.getsockname()[1]
+    write_folder(folder, hosts, port=options.port)
+    with real_sshd(folder, port=options.port, addresses=addresses) as sshd:
+        yield SshdFleet(sshd.process, folder, options.port, sshd.log)
+
+
 def end_with_parent() -> None:
     """Have the kernel end this process when its parent goes."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -311,11 +350,12 @@ def register(
         rows = connection.execute(
             "insert into inventory.servers (organization_id, name, transport, host, port, "
             "user_name, identity_file, interval_seconds, created_at, changed_at) "
-            "select max(organization_id), 'server-' || n, 'ssh', host, %s, 'resmon', %s, %s, %s, %s"
+            "select max(organization_id), 'server-' || n, 'ssh', host, %s, %s, %s, %s, %s, %s"
             " from inventory.organizations, unnest(%s::text[]) with ordinality as h (host, n) "
             "group by n, host order by n returning server_id, host",
             (
                 options.port,
+                pwd.getpwuid(os.geteuid()).pw_name if options.sshd else "resmon",
                 str(folder / "client"),
                 options.interval,
                 now,
@@ -463,7 +503,7 @@ def measure(
         "seconds": options.seconds,
         "window_seconds": options.window_seconds,
         "faulty_share": options.faulty_share,
-    }
+    } | ({"sshd": options.sshd} if options.sshd else {})
     Report(postgres, hosts, times, watch, counted, results, lateness, params, reference).print(
         options
     )
@@ -544,6 +584,8 @@ class Report:
         sound = [server_id for server_id, host in self.hosts.items() if not host.fault]
         samples = max(1, self._stored(sound, start, end)[0])
         names = ("bytes_sent", "bytes_received")
+        if any(name not in self.counted[0] for name in names):
+            return
         carried = sum(self.counted[1][name] - self.counted[0][name] for name in names)
         self._emit("bytes_per_sample_on_the_wire", carried / samples, "bytes")
 
@@ -801,6 +843,7 @@ def main() -> None:
     parser.add_argument("--faults", type=lambda text: text.split(","), default=list(FAULTS))
     parser.add_argument("--processes", type=int, default=2, help="of the simulator")
     parser.add_argument("--port", type=int, default=22_023)
+    parser.add_argument("--sshd", type=int, default=0, help="sessions of a real sshd instead")
     parser.add_argument("--reference-servers", type=int, default=500, help="0: no reference")
     parser.add_argument("--role", choices=ROLES, help=argparse.SUPPRESS)
     parser.add_argument("--setup", type=json.loads, help=argparse.SUPPRESS)
@@ -809,6 +852,8 @@ def main() -> None:
         ROLES[options.role](options.setup)
         return
     options.window_seconds = options.window_seconds or options.seconds / 2
+    if options.sshd:
+        options.servers, options.reference_servers, options.faulty_share = options.sshd, 0, 0.0
     problems = limit_problems(options.servers, processes=options.processes, collectors=2)
     if problems:
         msg = f"Too low for {options.servers} servers: {' '.join(problems)}"
@@ -820,7 +865,7 @@ def main() -> None:
     )
     with (
         tempfile.TemporaryDirectory(prefix="resmon-bench-") as folder,
-        simulator(options, Path(folder)) as sim,
+        (sshd_fleet if options.sshd else simulator)(options, Path(folder)) as sim,
         embedded() as postgres,
     ):
         measure(options, postgres, sim, reference=references(options, sim))

@@ -265,7 +265,7 @@ def measure_syslog(output: Output) -> None:
     with tempfile.TemporaryDirectory(prefix="resmon-bench-") as name:
         folder = Path(name)
         write_folder(folder, [Host(0, "127.0.0.1", "")], port=port)
-        with real_sshd(folder, port=port, addresses=["127.0.0.1"]) as log:
+        with real_sshd(folder, port=port, addresses=["127.0.0.1"]) as sshd:
             target = Target(
                 server_id=1,
                 name="sshd",
@@ -275,9 +275,9 @@ def measure_syslog(output: Output) -> None:
                 user_name=pwd.getpwuid(os.geteuid()).pw_name,
                 identity_file=str(folder / "client"),
             )
-            login, tick = lines_of_logins(target, folder=folder, log=log)
-            command = lines_of_commands(target, folder=folder, log=log)
-        print(f"the log of sshd ends with: {log.read_text()[-400:]}", file=sys.stderr)
+            login, tick = lines_of_logins(target, folder=folder, log=sshd.log)
+            command = lines_of_commands(target, folder=folder, log=sshd.log)
+        print(f"the log of sshd ends with: {sshd.log.read_text()[-400:]}", file=sys.stderr)
     for of, value in (("login", login), ("tick", tick), ("command", command)):
         output.emit("syslog_lines", value, "lines", of=of)
     channel = LOGINS_PER_DAY * login + TICKS_PER_DAY * tick
