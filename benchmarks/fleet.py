@@ -137,7 +137,7 @@ def limit_problems(servers: int, *, processes: int, collectors: int = 0) -> list
             f"{descriptors}: raise it (ulimit -Hn, LimitNOFILE=) or use more --processes."
         )
     if collectors:
-        found += collector_problems(limits, Need(servers, servers, servers))
+        found += collector_problems(limits, Need(servers, 0, servers))
     return found
 
 

@@ -32,7 +32,14 @@ def add(postgres):
 
     def add(name):
         with postgres.connect() as connection:
-            add_server(connection, name, host="10.0.0.1", organization="default", now=now)
+            add_server(
+                connection,
+                name,
+                host="10.0.0.1",
+                proxy_jump="jump.example.org",
+                organization="default",
+                now=now,
+            )
 
     return add
 
@@ -54,7 +61,7 @@ def test_up_names_a_limit_that_the_inventory_will_meet(postgres, add, monkeypatc
     platform._check_limits()
     (line,) = screen.getvalue().splitlines()
     assert "403 process ids" in line
-    assert "2 servers need 404 threads" in line
+    assert "2 servers need 404 tasks" in line
     assert "kernel.pid_max" in line
 
 
@@ -81,4 +88,4 @@ def test_a_collector_names_it_too(postgres, add, monkeypatch, caplog):
     finally:
         storage.close()
     (message,) = caplog.messages
-    assert "404 threads" in message
+    assert "404 tasks" in message

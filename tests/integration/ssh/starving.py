@@ -1,9 +1,9 @@
 """A fleet in a process of a user of its own that may have few threads; run by test_threads.py.
 
-Arguments: port, identity file, known_hosts, number of targets, and steps `LIMIT:OPEN`: tasks that
-the user may have, and how many targets must be open before the states are printed as a JSON line;
-all others have failed by then. One server is opened before the user changes, because that user may
-read none of the modules that are imported meanwhile.
+Arguments: port, identity file, known_hosts, and steps `LIMIT:TARGETS:OPEN`: tasks that the user may
+have, how many targets there are from then on, and how many of them must be open before the states
+are printed as a JSON line; all others have failed by then. One server is opened before the user
+changes, because that user may read none of the modules that are imported meanwhile.
 """
 
 import json
@@ -22,12 +22,13 @@ USER_ID = 54_321
 LIMITS = Limits(connect=4, banner=4, handshake=4, auth=4, first_answer=4, total=5)
 RETRY = RetryPolicy(backoff_seconds=0.1, ceiling_seconds=0.5, reopen_seconds=0.1)
 WAIT_SECONDS = 60
+MAXIMUM_TARGETS = 24
 
 
 def main() -> None:
     """Open what can be opened."""
-    port, identity_file, known_hosts, count, *steps = sys.argv[1:]
-    targets = [
+    port, identity_file, known_hosts, *steps = sys.argv[1:]
+    everyone = [
         Target(
             server_id=number,
             name=f"server-{number}",
@@ -37,19 +38,20 @@ def main() -> None:
             user_name="somebody",
             identity_file=identity_file,
         )
-        for number in range(int(count))
+        for number in range(MAXIMUM_TARGETS)
     ]
-    open_once(targets[0], known_hosts=KnownHosts(Path(known_hosts)), limits=LIMITS).close()
+    open_once(everyone[0], known_hosts=KnownHosts(Path(known_hosts)), limits=LIMITS).close()
     fleet = Fleet(known_hosts=KnownHosts(Path(known_hosts)), limits=LIMITS, retry=RETRY, workers=4)
     os.setgroups([])
     os.setresgid(USER_ID, USER_ID, USER_ID)
     os.setresuid(USER_ID, USER_ID, USER_ID)
     highest = int(steps[-1].partition(":")[0])
     for step in steps:
-        limit, _, wanted = step.partition(":")
-        resource.setrlimit(resource.RLIMIT_NPROC, (int(limit), highest))
+        limit, count, wanted = (int(number) for number in step.split(":"))
+        resource.setrlimit(resource.RLIMIT_NPROC, (limit, highest))
+        targets = everyone[:count]
         fleet.reconcile(targets)
-        states = settle(fleet, targets, wanted=int(wanted))
+        states = settle(fleet, targets, wanted=wanted)
         sys.stdout.write(json.dumps([asdict(state) for state in states]) + "\n")
     fleet.close()
 

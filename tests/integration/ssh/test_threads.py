@@ -14,8 +14,6 @@ from tests.integration.ssh import starving
 
 pytestmark = pytest.mark.integration
 
-TARGETS = 12
-
 
 @pytest.mark.skipif(
     os.geteuid() != 0, reason="run as root: the limit counts all tasks of a user, so one is needed"
@@ -35,11 +33,12 @@ def test_a_fleet_survives_a_machine_without_threads(scripted_server):
         shutil.copyfile(endpoint.known_hosts_file, known_hosts)
         for path in (identity, known_hosts):
             os.chown(path, starving.USER_ID, starving.USER_ID)
-        # Three threads are there before the first opening: main, loop and closer.
-        steps = ("3:0", "12:1", f"60:{TARGETS}")
+        # Three threads are there before the first opening: main, loop and closer. Then there are
+        # workers too, each of which needs one more to watch over the time of a step.
+        steps = ("3:12:0", "60:12:12", "3:24:12", "60:24:24")
         done = subprocess.run(
             [*(sys.executable, starving.__file__, str(endpoint.port), str(identity)),
-             *(str(known_hosts), str(TARGETS), *steps)],
+             *(str(known_hosts), *steps)],
             capture_output=True,
             text=True,
             timeout=150,
@@ -50,11 +49,10 @@ def test_a_fleet_survives_a_machine_without_threads(scripted_server):
     finally:
         shutil.rmtree(folder)
     assert done.returncode == 0, done.stderr
-    nothing, few, enough = (json.loads(line) for line in done.stdout.splitlines())
-    assert {state["status"] for state in nothing} == {"opening"}
+    nothing, half, no_more, everything = (json.loads(line) for line in done.stdout.splitlines())
     assert all("No thread could be started" in state["detail"] for state in nothing), nothing
-    is_open = [state["status"] == "open" for state in few]
-    assert 1 <= sum(is_open) < TARGETS, few
-    assert any("No thread could be started" in state["detail"] for state in few), few
-    assert all(state["status"] == "open" for state in enough), enough
+    assert [state["status"] for state in half] == ["open"] * 12
+    assert [state["status"] for state in no_more[:12]] == ["open"] * 12, no_more
+    assert all("No thread could be started" in state["detail"] for state in no_more[12:]), no_more
+    assert [state["status"] for state in everything] == ["open"] * 24, everything
     assert "Traceback" not in done.stderr
