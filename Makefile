@@ -1,7 +1,7 @@
 # make up, make test; `make help` lists the rest. Paths are relative, so that the folder's own name may hold a space.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test lint lock bench clean
+.PHONY: help setup up test lint lock bench faults clean
 
 BIN := .venv/bin
 READY := .venv/.ready
@@ -47,6 +47,11 @@ bench: $(READY)  ## all benchmarks, one JSON line per figure; `make bench-NAME` 
 
 bench-%: $(READY)
 	@exec $(BIN)/python benchmarks/$*.py $(ARGS)
+
+faults: $(READY)  ## inject every fault and write what was seen into docs/reliability.md
+	@mkdir -p build && rm -f build/faults.jsonl
+	@RESMON_RECORD_FAULTS=build/faults.jsonl $(BIN)/python -m pytest -n 2 tests/integration/faults tests/integration/up/test_killed_parts.py
+	@$(BIN)/python tests/faults_table.py build/faults.jsonl
 
 clean:  ## remove .venv and caches; never .resmon, which holds the data
 	rm -rf .venv build *.egg-info .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache

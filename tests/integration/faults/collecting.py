@@ -8,6 +8,7 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from benchmarks.fleet import end_with_parent
@@ -15,6 +16,7 @@ from resmon_assets.raw.collector import Collector, Figures
 from resmon_assets.raw.difference import status_of
 from resmon_resources.collector_storage import CollectorStorage
 from resmon_resources.postgres import PostgresResource
+from resmon_resources.spool import RefusedRows, Spool
 from resmon_resources.ssh_resource import SshResource
 
 
@@ -31,7 +33,7 @@ def say(text: str) -> None:
 
 def collect(setup: dict[str, Any]) -> None:
     """Collect until somebody ends it."""
-    hour = datetime.fromisoformat(setup["hour"])
+    hour, spool = datetime.fromisoformat(setup["hour"]), Path(setup["spool"])
     storage = CollectorStorage(
         PostgresResource(dsn=setup["dsn"]),
         shards=[0],
@@ -39,6 +41,7 @@ def collect(setup: dict[str, Any]) -> None:
         run_id=setup["run_id"],
         select=lambda _: 0,
         status_of=status_of,
+        refused=RefusedRows(spool),
     )
     if storage.open(now()) is not None:
         say("refused")
@@ -52,11 +55,13 @@ def collect(setup: dict[str, Any]) -> None:
         clock=now,
         report=lambda figures, _: reports.append(figures),
         unwanted=lambda: None,
+        spool=Spool(spool, hour=hour, database=setup["dsn"]),
     ).run()
     storage.mark_ended(now(), ended.reason)
     storage.close()
     figures = ended.figures
     line = {"reason": ended.reason, "samples": figures.samples, "lost": figures.lost}
+    line |= {"spooled": figures.spooled, "recovered": figures.recovered}
     say(json.dumps(line | {"duplicates": figures.duplicates, "superseded": storage.is_superseded}))
 
 

@@ -4,6 +4,7 @@ Belongs here: starting and ending them, and counting: which instants were expect
 sample, and what is said of the others.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -15,9 +16,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import psycopg
+
 from benchmarks.fleet import Host, read_servers
 from resmon_assets.raw.schedule import instants_between
 from resmon_resources import collector_registry as registry
+from resmon_resources.errors import DatabaseError
 from resmon_resources.inventory import add_organization, add_server
 from resmon_resources.postgres import PostgresResource
 from resmon_resources.settings import PROJECT_ROOT
@@ -84,6 +88,7 @@ class World:
     hosts: dict[int, Host] = field(default_factory=dict)
     collectors: list[CollectorProcess] = field(default_factory=list)
     simulator: "subprocess.Popen[str] | None" = None
+    spool: Path | None = None
     hour: datetime = field(default_factory=lambda: datetime.now(UTC).replace(microsecond=0))
 
     def start_fleet(self, servers: int, *, faults: str = "", faulty_share: float = 0.0) -> None:
@@ -121,7 +126,7 @@ class World:
             "hour": self.hour.isoformat(),
             "run_id": run_id,
             "known_hosts": str(self.folder / "known_hosts"),
-            "spool": str(self.folder / "spool"),
+            "spool": str(self.spool or self.folder / "spool"),
         }
         log = self.folder / f"{run_id}.log"
         with log.open("a") as file:
@@ -153,11 +158,15 @@ class World:
         )
 
     def wait_until(self, query: str, *values: object, seconds: float = 60) -> None:
-        """Until a query has a row."""
+        """Until a query has a row; the database may be away meanwhile."""
         deadline = time.monotonic() + seconds
-        while not self.rows(query, *values):
-            assert time.monotonic() < deadline, (query, self.collectors[-1].log.read_text()[-4000:])
+        while time.monotonic() < deadline:
+            with contextlib.suppress(psycopg.OperationalError, DatabaseError):
+                if self.rows(query, *values):
+                    return
             time.sleep(0.2)
+        msg = f"{query} has no row. The collector says: {self.collectors[-1].log.read_text()}"
+        raise AssertionError(msg)
 
     def wait_for_sample_after(self, moment: datetime, *, seconds: float = 60) -> float:
         """Until a sample due after a moment is stored; seconds since that moment."""

@@ -13,6 +13,7 @@ from resmon_cli import processes
 from resmon_resources.embedded_postgres import EmbeddedPostgres
 from resmon_resources.settings import Settings
 from tests.fixtures_postgres import embedded_settings, remove_embedded
+from tests.integration.faults.conftest import record  # noqa: F401 - a fixture of these tests too
 
 HERE = Path(__file__).resolve().parent
 
