@@ -19,7 +19,7 @@ PROMISES = {
     "hang_banner": "cause timeout",
     "hang_auth": "cause timeout",
     "wrong_host_key": "not read, cause host_key_changed",
-    "auth_failed": "cause auth_failed, few attempts",
+    "auth_failed": "cause auth_failed",
     "garbage": "nothing stored, cause unreadable",
     "truncated": "nothing stored, cause unreadable",
     "oversize": "cut off, cause unreadable",
