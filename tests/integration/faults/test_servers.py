@@ -29,6 +29,7 @@ PROMISES = {
     "reboot": "stored; no counter goes backwards",
     "df_hung": "stored without disk values",
     "black_hole": "cause timeout",
+    "restricted": "stored, by a session per tick",
 }
 NAMES = {
     "refuse": "port refuses",
@@ -45,6 +46,7 @@ NAMES = {
     "reboot": "reboots every third tick",
     "df_hung": "df hangs",
     "black_hole": "black hole (packets dropped)",
+    "restricted": "keeps no session open",
 }
 
 
