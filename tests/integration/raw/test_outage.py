@@ -147,6 +147,7 @@ def covered(site, server_id, cause):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_database_that_stops_and_comes_back_costs_no_sample(site):
     """Would let back: an outage of PostgreSQL seen in the samples."""
     ended = []
@@ -180,6 +181,7 @@ def test_a_database_that_stops_and_comes_back_costs_no_sample(site):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)
 def test_a_killed_collector_loses_nothing_that_was_spooled(site):
     """Would let back: samples that die with a process, come twice with the next one, or a time
     without any collector that coverage does not show."""
