@@ -961,7 +961,11 @@ class Fleet:
         if not member.is_open:
             error = channel.silence(self._limits.first_answer)
             # Not at the first attempt: a machine that is busy, ours too, is silent for once.
-            if member.failures and member.attempt and channel.try_otherwise(self._limits.answer):
+            if (
+                member.failures
+                and member.attempt
+                and channel.try_otherwise(self._limits.first_answer)
+            ):
                 left = member.attempt.seconds_left(self._limits.first_answer)
                 self._ask(server_id, generation, tick, left)
             else:
