@@ -1182,6 +1182,10 @@ class SshChannel(ProbeChannel):
             super()._send_unsent()
             return
         self.is_postponed = False
+        session = self._session
+        if session is not None and session.is_abandoned and session.is_started:
+            self._close_session()
+            return
         try:
             if self._session is None and self._unsent:
                 self._begin_session()
