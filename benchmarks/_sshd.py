@@ -52,6 +52,8 @@ def real_sshd(folder: Path, *, port: int, addresses: Sequence[str]) -> Iterator[
         "PasswordAuthentication no\nKbdInteractiveAuthentication no\n"
         "PermitRootLogin prohibit-password\nMaxStartups 1000\nMaxSessions 100\n"
         "LogLevel INFO\nPrintMotd no\nX11Forwarding no\n"
+        # Not the start files of whoever runs this: bash reads them for sshd, once per session.
+        f"SetEnv HOME={folder}\n"
     )
     log = folder / "sshd.log"
     with log.open("wb") as file:
