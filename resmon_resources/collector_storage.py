@@ -22,7 +22,7 @@ from resmon_resources.collector_registry import Orders
 from resmon_resources.errors import DatabaseError
 from resmon_resources.host_key_store import pin_first_keys
 from resmon_resources.host_keys import HostKeySeen
-from resmon_resources.inventory import Server, list_servers
+from resmon_resources.inventory import Server, inventory_fingerprint, list_servers
 from resmon_resources.postgres import PostgresResource
 from resmon_resources.sample_store import (
     Committed,
@@ -97,6 +97,8 @@ class CollectorStorage:
         self._stack = ExitStack()
         self._lock_connection: psycopg.Connection[Any] | None = None
         self._write_connection: psycopg.Connection[Any] | None = None
+        self._fingerprint: tuple[int, int] | None = None
+        self._servers: list[Server] = []
         self._next_try = 0.0
         self._next_notice_log = 0.0
         self._next_say = 0.0
@@ -157,14 +159,22 @@ class CollectorStorage:
         )
 
     def servers(self, now: datetime) -> list[Server] | None:
-        """Active servers of the shards; None while the database is away."""
+        """Active servers of the shards; None while the database is away.
+
+        The same list again, as long as nothing has changed.
+        """
 
         def read(connection: psycopg.Connection[Any]) -> list[Server]:
-            return [
-                server
-                for server in list_servers(connection)
-                if server.state == "active" and self._select(server) in self._shards
-            ]
+            # Before the servers: what changes in between shows as another fingerprint next time.
+            fingerprint = inventory_fingerprint(connection)
+            if fingerprint != self._fingerprint:
+                self._servers = [
+                    server
+                    for server in list_servers(connection)
+                    if server.state == "active" and self._select(server) in self._shards
+                ]
+                self._fingerprint = fingerprint
+            return self._servers
 
         return self._on_write(read, now=now)
 

@@ -299,6 +299,16 @@ def list_servers(
     return _select_servers(connection, states=None if include_deleted else _PRESENT)
 
 
+def inventory_fingerprint(connection: psycopg.Connection[Any]) -> tuple[int, int]:
+    """Equal as long as nothing that `list_servers` tells of any server has changed.
+
+    Reading 10,000 servers costs a collector ten times what this does, and they hardly change.
+    """
+    with connection.transaction():
+        row = connection.execute(load_query("inventory", "fingerprint")).fetchone()
+    return (int(row[0]), int(row[1])) if row else (0, 0)
+
+
 def find_servers(
     connection: psycopg.Connection[Any],
     *,

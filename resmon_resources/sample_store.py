@@ -192,7 +192,7 @@ def commit_batch(
     """
     ordered = sorted(samples, key=lambda sample: (sample.server_id, sample.collected_at))
     sample_columns = _columns(ordered, _SAMPLE_COLUMNS)
-    status_columns = _status_rows(ordered, status_of)
+    status_columns = _status_rows(ordered, sample_columns, status_of)
     failure_columns = _failure_rows(failures)
     inserted = marked = new_file_systems = 0
     commit_sequence: int | None = None
@@ -297,13 +297,19 @@ def _array(values: list[Any]) -> list[Any] | str:
 
 
 def _status_rows(
-    ordered: Sequence[Sample], status_of: Callable[[Sample], Status]
+    ordered: Sequence[Sample], columns: dict[str, Any], status_of: Callable[[Sample], Status]
 ) -> dict[str, Any]:
-    """Columns of the status upsert; only the newest sample of each server counts."""
+    """Columns of the status upsert; only the newest sample of each server counts.
+
+    Args:
+        ordered: samples by server and time.
+        columns: of these samples; taken over when each is the only one of its server.
+        status_of: rule that turns a sample into a status.
+    """
     newest = list({sample.server_id: sample for sample in ordered}.values())
-    columns = _columns(newest, _SAMPLE_COLUMNS)
-    columns["status"] = [status_of(sample) for sample in newest]
-    return columns
+    if len(newest) < len(ordered):
+        columns = _columns(newest, _SAMPLE_COLUMNS)
+    return columns | {"status": [status_of(sample) for sample in newest]}
 
 
 def _failure_rows(failures: Sequence[Failure]) -> dict[str, Any]:

@@ -394,6 +394,7 @@ class Route:
     def __init__(self, sock: socket.socket, hub: Hub | None = None) -> None:
         self._sock = sock
         self._hub = hub
+        self._is_in_hub = hub is not None
         self._stages: list[_Stage] = []
         self._writable = select.poll()
         self._writable.register(sock, select.POLLOUT)
@@ -481,12 +482,15 @@ class Route:
                 stage.base.settimeout(IDLE_POLL_SECONDS)
 
     def can_write(self) -> bool:
-        """Whether a short write would return at once: no key re-exchange, room everywhere."""
+        """Whether a short write would return at once: no key re-exchange, room everywhere.
+
+        In a hub the socket is not asked: a send there never waits.
+        """
         return all(
             stage.transport.clear_to_send.is_set()
             and (stage.tunnel is None or stage.tunnel.has_room)
             for stage in self._stages
-        ) and bool(self._writable.poll(0))
+        ) and (self._is_in_hub or bool(self._writable.poll(0)))
 
     def lost_because(self) -> str | None:
         """Why the server's transport ended: what broke first on the way; None while it stands."""
@@ -1082,6 +1086,18 @@ def _choice_for(target: Target) -> SessionChoice:
     return SessionChoice("exec", again_at=time.monotonic() + left)
 
 
+def _read_now(channel: paramiko.Channel) -> bytes | None:
+    """What has come on a channel; None when nothing has, b"" at the end."""
+    if not (channel.recv_ready() or channel.eof_received or channel.closed):
+        return None  # every other read; the library would raise and catch twice for each
+    try:
+        return channel.recv(_READ_BYTES)
+    except TimeoutError:
+        return None
+    except (paramiko.SSHException, EOFError, OSError):
+        return b""
+
+
 class _Notifier:
     """What paramiko takes for an event of a buffer: tells that bytes came or the channel ended."""
 
@@ -1417,12 +1433,7 @@ class SshChannel(ProbeChannel):
             self._close_session()
             return None
         self._receive_stderr(channel)
-        try:
-            return channel.recv(_READ_BYTES)
-        except TimeoutError:
-            return None
-        except (paramiko.SSHException, EOFError, OSError):
-            return b""
+        return _read_now(channel)
 
     def _receive_stderr(self, channel: paramiko.Channel) -> None:
         """Empty standard error, which shares the window, and keep its first bytes."""

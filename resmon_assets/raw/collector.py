@@ -116,7 +116,7 @@ class Storage(Protocol):
     """What the collector needs of PostgreSQL; see resmon_resources.collector_storage."""
 
     def servers(self, now: datetime) -> list[Server] | None:
-        """Active servers of the shard; None while the database is away."""
+        """Active servers of the shard, the same list when nothing changed; None when away."""
 
     def remember_modes(self, chosen: Sequence[ModeChosen], *, now: datetime) -> bool:
         """Remember how servers are read; False while the database is away."""
@@ -258,6 +258,7 @@ class Collector:
         # Server, instant and cause of what was committed before coverage could begin.
         self._notes: list[tuple[int, datetime, str]] = []
         self._servers: dict[int, Server] = {}
+        self._loaded: list[Server] | None = None
         # Servers that were removed or paused meanwhile as well: the spool may hold samples of them.
         self._known: dict[int, Server] = {}
         self._previous: dict[int, Reading] = {}
@@ -367,8 +368,9 @@ class Collector:
         if self._coverage is not None:
             self._spool.adopt()
         servers = self._storage.servers(now)
-        if servers is None:
+        if servers is None or servers is self._loaded:
             return
+        self._loaded = servers
         before = self._servers
         self._servers = {server.server_id: server for server in servers}
         self._follow_modes(servers)

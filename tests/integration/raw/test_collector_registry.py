@@ -6,12 +6,18 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from resmon_resources import collector_registry as registry
+from resmon_resources import inventory
+from resmon_resources.channel_store import forget_modes, remember_modes
 from resmon_resources.collector_storage import CollectorStorage
+from resmon_resources.host_key_store import pin_first_keys
+from resmon_resources.host_keys import HostKeySeen
+from resmon_resources.session_choice import ModeChosen
 
 pytestmark = pytest.mark.integration
 
 HOUR = datetime(2026, 3, 1, 10, tzinfo=UTC)
 NOW = HOUR + timedelta(minutes=5)
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f"
 
 
 def claim(connection, *, hour=HOUR, shard=0, run_id="run-1", now=NOW):
@@ -100,6 +106,39 @@ def storage_of(postgres, *, run_id="run-1"):
         select=lambda _server: 0,
         status_of=lambda _sample: "healthy",
     )
+
+
+def test_the_inventory_is_read_again_only_when_it_has_changed(postgres):
+    """Would let back: 10,000 servers read every ten seconds, or a change that nobody notices."""
+    storage = storage_of(postgres)
+    assert storage.open(NOW) is None
+    try:
+        with postgres.connect(autocommit=True) as connection:
+            one = inventory.add_server(connection, "one", host="h1", now=NOW)
+            two = inventory.add_server(connection, "two", host="h2", now=NOW)
+            seen = HostKeySeen(one.server_id, "h9", 22, KEY)
+            changes = (
+                lambda: inventory.add_server(connection, "three", host="h3", now=NOW),
+                lambda: inventory.update_server(connection, "one", host="h9", now=NOW),
+                lambda: inventory.update_server(connection, "one", tags=["web"], now=NOW),
+                lambda: pin_first_keys(connection, [seen], now=NOW),
+                lambda: remember_modes(connection, [ModeChosen(two.server_id, "exec", "x", NOW)]),
+                lambda: forget_modes(connection, [two.server_id]),
+                lambda: inventory.set_server_state(connection, "two", state="paused", now=NOW),
+                lambda: connection.execute("update inventory.organizations set name = 'x'"),
+            )
+            before = storage.servers(NOW)
+            assert [server.name for server in before] == ["one", "two"]
+            for change in changes:
+                assert storage.servers(NOW) is before
+                change()
+                after = storage.servers(NOW)
+                assert after is not before
+                before = after
+            assert before == [server for server in before if server.name != "two"]
+            assert before[0].host_key == KEY
+    finally:
+        storage.close()
 
 
 def test_a_fenced_collector_notices_that_it_was_superseded(postgres):
