@@ -323,6 +323,8 @@ class Collector:
             if ended is not None:
                 return ended
         if now >= self._overtime_end or (now >= self._end and self._is_successor_open):
+            # The successor stores from the end on; what came due since the last turn is still ours.
+            self._ask_due(now, before=self._end)
             return "hour over"
         self._ask_due(now)
         for event in self._fleet.events(self._wait_seconds(now)):
@@ -432,9 +434,11 @@ class Collector:
 
     # Asking and answers
 
-    def _ask_due(self, now: datetime) -> None:
-        """Ask every server whose instant has come."""
+    def _ask_due(self, now: datetime, *, before: datetime | None = None) -> None:
+        """Ask every server whose instant has come, and lies before `before` when that is given."""
         while self._due and self._due[0][0] <= now:
+            if before is not None and self._due[0][0] >= before:
+                return
             instant, server_id = heapq.heappop(self._due)
             server = self._servers.get(server_id)
             if server is None or self._scheduled.get(server_id) != instant:
