@@ -13,6 +13,9 @@ RUN_WIDE = {
 }
 """Parameters of the run, which do not tell one figure from another."""
 
+WHOLE_FROM = 1000
+"""Figures from here on are shown without decimals, smaller ones with four digits."""
+
 
 def row_name(line: dict[str, object]) -> str:
     """Figure and what tells it from others, with its unit."""
@@ -29,9 +32,8 @@ def table(runs: dict[str, list[dict[str, object]]]) -> str:
         for line in lines:
             value = line["value"]
             assert isinstance(value, int | float)
-            rows.setdefault(row_name(line), {})[run] = (
-                f"{value:g}" if value < 1e5 else f"{value:.0f}"
-            )
+            text = f"{value:.4g}" if abs(value) < WHOLE_FROM else f"{value:.0f}"
+            rows.setdefault(row_name(line), {})[run] = text
     head = ["Figure", *runs]
     body = [[name, *(cells.get(run, "-") for run in runs)] for name, cells in rows.items()]
     return "\n".join(f"| {' | '.join(row)} |" for row in [head, ["---"] * len(head), *body])

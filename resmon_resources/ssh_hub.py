@@ -28,7 +28,7 @@ import time
 from collections.abc import Callable
 from typing import cast
 
-import greenlet  # type: ignore[import-untyped]
+import greenlet
 
 from resmon_resources.ssh_session import SessionTransport
 
