@@ -25,6 +25,12 @@ STALE_INTERVALS = 3
 """Without an attempt for this many intervals, and half a minute, a server is not collected."""
 
 STALE_GRACE_SECONDS = 30
+TOLD_OF_A_CAUSE = 5
+"""Up to this many servers of one cause are told of one by one."""
+
+NAMED_OF_A_CAUSE = 8
+"""Names of the others that are listed."""
+
 LOSS_SHOWN = timedelta(hours=24)
 """How long samples that were dropped are told of."""
 _DISK_WARNING_PCT = 85.0
@@ -33,17 +39,39 @@ _SHOWN_ORDER = ("critical", "warning", "error", "stale", "waiting", "healthy", "
 
 
 @click.command("status")
+@click.argument("names", metavar="[SERVER]...", nargs=-1)
 @click.option("--format", "output_format", type=click.Choice(["table", "json"]), default="table")
 @click.option("--organization", help="Servers of this organization and of those below it.")
 @click.option("--tag", "tags", multiple=True, help="Servers with this tag (all, when several).")
-def status_command(*, output_format: str, organization: str | None, tags: tuple[str, ...]) -> None:
-    """Show state and latest values of the servers, and why one cannot be read."""
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice(_SHOWN_ORDER),
+    help="Servers that are shown with this word in STATUS (one of them, when several).",
+)
+def status_command(
+    *,
+    names: tuple[str, ...],
+    output_format: str,
+    organization: str | None,
+    tags: tuple[str, ...],
+    states: tuple[str, ...],
+) -> None:
+    """Show state and latest values of the servers, and why one cannot be read.
+
+    Servers that fail for the same cause are told together when they are many; those named on the
+    command line each by itself.
+    """
     now = datetime.now(UTC)
     for line in spool_lines(read_state(load_settings().spool_path), now=now):
         render.note(line)
     with data_connection() as connection:
-        servers = inventory.find_servers(connection, organization=organization, tags=tags)
-        statuses = read_status(connection, [server.server_id for server in servers])
+        servers = inventory.find_servers(
+            connection, names=names, organization=organization, tags=tags
+        )
+        found = read_status(connection, [server.server_id for server in servers])
+    statuses = [s for s in found if not states or shown_status(s, now=now) in states]
     if output_format == "json":
         render.print_json([_json_of(status, now=now) for status in statuses])
         return
@@ -52,13 +80,12 @@ def status_command(*, output_format: str, organization: str | None, tags: tuple[
         return
     console = render.console()
     console.print(status_table(statuses, now=now, is_wide=console.width >= _WIDE_COLUMNS))
-    for status in statuses:
-        if status.state == "active" and status.cause is not None:
-            console.print(
-                f"\n[bold]{escape(status.server_name)}[/bold]: {escape(_trouble_of(status))}"
-            )
+    for status, others in troubles(statuses, each=bool(names)):
+        console.print(f"\n[bold]{escape(status.server_name)}[/bold]: {escape(_trouble_of(status))}")
+        if others:
+            console.print(escape(_others_text(status, others)))
     console.print(f"\n{_summary_of(statuses, now=now)}")
-    if is_nothing_collected(statuses, now=now):
+    if is_nothing_collected(found, now=now):
         render.note("Nothing is being collected at the moment. Start it with: resmon up")
 
 
@@ -88,6 +115,42 @@ def spool_lines(state: SpoolState, *, now: datetime) -> list[str]:
             f"reason, in {state.refused_path}; remove the file when you have seen them."
         )
     return lines
+
+
+def troubles(
+    statuses: Sequence[ServerStatus], *, each: bool = False
+) -> list[tuple[ServerStatus, list[ServerStatus]]]:
+    """Active servers that fail: one to tell of, and those for which it stands.
+
+    Args:
+        statuses: servers to show, in their order.
+        each: tell of every server by itself, however many there are.
+
+    Returns:
+        Pairs in the order of the servers told of; no others where a cause has few servers.
+    """
+    by_cause: dict[str, list[ServerStatus]] = {}
+    for status in statuses:
+        if status.state == "active" and status.cause is not None:
+            by_cause.setdefault(status.cause, []).append(status)
+    told: list[tuple[ServerStatus, list[ServerStatus]]] = []
+    for failing in by_cause.values():
+        if each or len(failing) <= TOLD_OF_A_CAUSE:
+            told += [(status, []) for status in failing]
+        else:
+            told.append((failing[0], failing[1:]))
+    return told
+
+
+def _others_text(status: ServerStatus, others: Sequence[ServerStatus]) -> str:
+    """Who else fails for the same cause."""
+    names = ", ".join(other.server_name for other in others[:NAMED_OF_A_CAUSE])
+    rest = len(others) - NAMED_OF_A_CAUSE
+    more = f" and {rest} more" if rest > 0 else ""
+    return (
+        f"{len(others)} others with the cause {status.cause}: {names}{more}. "
+        "What is wrong with one of them: resmon status SERVER"
+    )
 
 
 def shown_status(status: ServerStatus, *, now: datetime) -> str:

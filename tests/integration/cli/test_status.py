@@ -119,6 +119,37 @@ def test_choice_by_organization_and_tag(resmon: Resmon, postgres: PostgresResour
     assert "Did you mean acme?" in unknown.told
 
 
+def test_choice_by_name_and_state(resmon: Resmon, postgres: PostgresResource) -> None:
+    """Would let back: ten thousand rows to find the three that fail."""
+    store_samples(postgres, add_server(postgres, "web-1"), count=1)
+    store_failure(postgres, add_server(postgres, "db-1"), "timeout", "Took too long.")
+    add_server(postgres, "new-1")
+    assert set(shown(resmon, "web-1", "new-1")) == {"web-1", "new-1"}
+    assert set(shown(resmon, "--state", "error", "--state", "waiting")) == {"db-1", "new-1"}
+    assert "No server matches" in resmon("status", "--state", "critical").told
+    unknown = resmon("status", "web-2")
+    assert unknown.exit_code == 1
+    assert "Did you mean web-1?" in unknown.told
+
+
+def test_many_servers_of_one_cause_are_told_together(
+    resmon: Resmon, postgres: PostgresResource
+) -> None:
+    """Would let back: five hundred lines of the same advice, and the other causes lost in them."""
+    for number in range(12):
+        server = add_server(postgres, f"db-{number:02}")
+        store_failure(postgres, server, "timeout", f"db-{number:02} took too long. Look at it.")
+    store_failure(postgres, add_server(postgres, "web-1"), "refused", "No sshd there.")
+    output = " ".join(resmon("status").output.split())
+    assert "db-00: timeout. db-00 took too long. Look at it." in output
+    assert "11 others with the cause timeout: db-01, db-02" in output
+    assert "db-08 and 3 more." in output
+    assert "db-01 took too long" not in output
+    assert "web-1: refused. No sshd there." in output
+    one = " ".join(resmon("status", "db-07").output.split())
+    assert "db-07: timeout. db-07 took too long. Look at it." in one
+
+
 def test_names_that_look_like_markup_stay_as_they_are(
     resmon: Resmon, postgres: PostgresResource
 ) -> None:
