@@ -394,7 +394,6 @@ class Route:
     def __init__(self, sock: socket.socket, hub: Hub | None = None) -> None:
         self._sock = sock
         self._hub = hub
-        self._is_in_hub = hub is not None
         self._stages: list[_Stage] = []
         self._writable = select.poll()
         self._writable.register(sock, select.POLLOUT)
@@ -490,7 +489,7 @@ class Route:
             stage.transport.clear_to_send.is_set()
             and (stage.tunnel is None or stage.tunnel.has_room)
             for stage in self._stages
-        ) and (self._is_in_hub or bool(self._writable.poll(0)))
+        ) and (self._hub is not None or bool(self._writable.poll(0)))
 
     def lost_because(self) -> str | None:
         """Why the server's transport ended: what broke first on the way; None while it stands."""
