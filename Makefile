@@ -1,7 +1,7 @@
 # make up, make test; `make help` lists the rest. Paths are relative, so that the folder's own name may hold a space.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup up test lint lock bench faults clean
+.PHONY: help setup up test lint lock bench bench-setup faults clean
 
 BIN := .venv/bin
 READY := .venv/.ready
@@ -18,7 +18,7 @@ COVERAGE = $(if $(ARGS),,--cov --cov-report=term:skip-covered)
 
 help:  ## this list
 	@echo 'Resmon. Usage: make TARGET [ARGS="..."]'
-	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do printf '  %-7s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' Makefile | while IFS='|' read -r name text; do printf '  %-11s %s\n' "$$name" "$$text"; done
 
 setup: $(READY)  ## make .venv from requirements.lock (done by the other targets when needed)
 
@@ -37,6 +37,8 @@ lint: $(READY)  ## formatting, lint, types
 lock:  ## renew requirements.lock for all platforms and Python versions (needs uv)
 	uv pip compile pyproject.toml --universal --python-version 3.11 --extra dev --generate-hashes --no-emit-index-url \
 	    --custom-compile-command 'make lock' --output-file requirements.lock $(ARGS)
+	echo 'chdb>=4' | uv pip compile - --constraint requirements.lock --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	    --custom-compile-command 'make lock' --output-file benchmarks/requirements.lock $(ARGS)
 
 bench: $(READY)  ## all benchmarks, one JSON line per figure; `make bench-NAME` runs one
 	@for file in benchmarks/[!_]*.py; do \
@@ -44,6 +46,9 @@ bench: $(READY)  ## all benchmarks, one JSON line per figure; `make bench-NAME` 
 	    [ -e "$$file" ] || { echo 'There is no benchmark yet.' >&2; exit 0; }; \
 	    $(BIN)/python "$$file" $(ARGS) || exit 1; \
 	done
+
+bench-setup: $(READY)  ## ClickHouse as a reference for bench-tiers (500 MB)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r benchmarks/requirements.lock
 
 bench-%: $(READY)
 	@exec $(BIN)/python benchmarks/$*.py $(ARGS)
