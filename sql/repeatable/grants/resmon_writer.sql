@@ -20,6 +20,7 @@ begin
             inventory.server_period,
             inventory.host_keys,
             ops.raw_hour,
+            ops.raw_day,
             ops.window_state,
             ops.collector,
             ops.server_channel,
