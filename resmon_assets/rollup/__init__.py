@@ -1,0 +1,1 @@
+"""Stage rollup: organizations and all below them, per time bucket."""
