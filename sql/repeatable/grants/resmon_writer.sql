@@ -11,6 +11,8 @@ begin
             raw.server_status,
             raw.filesystem_usage,
             raw.collection_coverage,
+            raw.too_late_samples,
+            raw.too_late_filesystem_usage,
             tier.metrics_1min,
             tier.metrics_5min,
             tier.metrics_1hour,
@@ -24,7 +26,9 @@ begin
             ops.window_state,
             ops.collector,
             ops.server_channel,
-            ops.commit_counter
+            ops.commit_counter,
+            ops.retention_policy,
+            ops.pruned_partition
         to resmon_writer;
         grant select on ops.schema_migrations, ops.schema_repeatables to resmon_writer;
         grant execute on function

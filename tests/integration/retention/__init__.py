@@ -1,0 +1,1 @@
+"""The stage retention on a real PostgreSQL."""
