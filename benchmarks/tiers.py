@@ -24,9 +24,10 @@ import polars as pl
 from resmon_assets.frames import INSTANT, PERCENTILES, RAW_SAMPLES, TIER_INPUT, schema_of
 from resmon_assets.raw.schedule import phase_ms
 from resmon_assets.tier.expectation import complete, expected_counts
-from resmon_assets.tier.refresh import compute_window, read_periods, read_slice, write_window
+from resmon_assets.tier.refresh import compute_window, read_periods, read_slice
 from resmon_assets.tier.statistics import bucket_statistics
 from resmon_assets.tier.tiers import TIERS
+from resmon_assets.windows import store_window
 from resmon_resources import migrations
 from resmon_resources.embedded_postgres import ROOT_STATE, EmbeddedPostgres
 from resmon_resources.postgres import PostgresResource, copy_frame
@@ -57,11 +58,11 @@ def main() -> None:
         seconds = timed(lambda: fill(postgres, servers=options.servers, hours=options.hours))[0]
         say(f"filled in {seconds:.1f} s")
         for asset in TIERS:
-            name = asset.tier.table.removeprefix("tier.metrics_")
+            name = asset.table.name.removeprefix("tier.metrics_")
             params = {"servers": options.servers, "tier": name}
-            if asset.tier.window > HOUR:
+            if asset.table.window > HOUR:
                 params["hours"] = options.hours
-            figures = measure(postgres, asset.tier)
+            figures = measure(postgres, asset.table)
             reference = reference_seconds(postgres) if name == "1hour" else None
             for figure, value in figures.items():
                 emit(figure, value, params, reference if figure == TOTAL else None)
@@ -98,7 +99,16 @@ def measure(postgres: PostgresResource, tier: Any) -> dict[str, float]:
         )
 
     def write() -> Any:
-        return write_window(postgres, tier, computed, start=DAY, closed_until=end, now=now)
+        return store_window(
+            postgres,
+            tier,
+            computed.rows,
+            revision=computed.revision,
+            sample_count=computed.sample_count,
+            start=DAY,
+            closed_until=end,
+            now=now,
+        )
 
     figures["write_seconds"], written = timed(write)
     figures[TOTAL] = figures["read_and_compute_seconds"] + figures["write_seconds"]
@@ -112,7 +122,7 @@ def measure(postgres: PostgresResource, tier: Any) -> dict[str, float]:
 
 def bytes_per_row(postgres: PostgresResource) -> dict[str, float]:
     """Bytes on disk of a row of raw and of each tier, indexes included, after a vacuum."""
-    names = ["raw.server_resource_metrics", *(asset.tier.table for asset in TIERS)]
+    names = ["raw.server_resource_metrics", *(asset.table.name for asset in TIERS)]
     sizes: dict[str, float] = {}
     with postgres.connect(autocommit=True) as connection:
         for name in names:

@@ -19,15 +19,15 @@ from dagster import (
     AssetCheckResult,
     AssetChecksDefinition,
     AssetCheckSpec,
-    AssetExecutionContext,
     MetadataValue,
     multi_asset_check,
 )
 
 from resmon_assets.frames import KEY, METRICS, POSTGRES_TYPES, STATISTICS, TIER_ROWS
 from resmon_assets.reporting import Finding, check_result, errors_sorted, instant_text
-from resmon_assets.tier.refresh import Outcome, read_window
 from resmon_assets.tier.tiers import TIERS, TierAsset
+from resmon_assets.window_runs import windows_of
+from resmon_assets.windows import Outcome, Stored, read_stored
 from resmon_resources.postgres import PostgresResource
 from resmon_resources.postgres_connection import load_query
 from resmon_resources.window_ledger import mark_red, window_states
@@ -117,10 +117,7 @@ def result_of(asset: TierAsset, judgement: Judgement) -> AssetCheckResult:
 
 def judge_conservation(outcome: Outcome) -> Finding:
     """Compare the stored sample counts with the raw rows of the snapshot they come from."""
-    if outcome.computed is None or outcome.written is None:
-        msg = "only a window that was written can be judged"
-        raise ValueError(msg)
-    raw, stored = outcome.computed.sample_count, outcome.written.stored_samples
+    raw, stored = outcome.sample_count, _written(outcome).totals["stored_samples"]
     return Finding(
         is_good=raw == stored,
         actual=stored,
@@ -131,13 +128,10 @@ def judge_conservation(outcome: Outcome) -> Finding:
 
 def judge_coverage(outcome: Outcome) -> Finding:
     """Compare rows and samples with those expected: too few samples warn, a lost row is wrong."""
-    if outcome.computed is None or outcome.written is None:
-        msg = "only a window that was written can be judged"
-        raise ValueError(msg)
-    written = outcome.written
-    missing_rows = outcome.computed.rows.height - written.stored_rows
-    expected = written.expected_samples
-    ratio = written.arrived_samples / expected if expected else 1.0
+    written = _written(outcome)
+    missing_rows = outcome.row_count - written.stored_rows
+    expected = written.totals["expected_samples"]
+    ratio = written.totals["arrived_samples"] / expected if expected else 1.0
     return Finding(
         is_good=missing_rows == 0 and ratio >= MINIMUM_COVERAGE,
         is_warning=missing_rows == 0,
@@ -192,24 +186,16 @@ def record_red(
     """Mark the windows red in which a rule is broken, and return them. Does not commit."""
     red = sorted({window for judgement in judgements for window in judgement.red})
     for window in red:
-        mark_red(connection, asset.tier.table, window, is_red=True)
+        mark_red(connection, asset.table.name, window, is_red=True)
     return red
 
 
-def windows_of(
-    context: AssetExecutionContext | AssetCheckExecutionContext, asset: TierAsset
-) -> list[datetime]:
-    """Starts of the windows that the run asks for; none when it names no partition."""
-    if context.has_partition_key_range:
-        wanted = context.partition_key_range
-        first, last = wanted.start, wanted.end
-    elif context.has_partition_key:
-        first = last = context.partition_key
-    else:
-        return []
-    start = asset.partitions.time_window_for_partition_key(first).start.astimezone(UTC)
-    end = asset.partitions.time_window_for_partition_key(last).end.astimezone(UTC)
-    return [start + k * asset.tier.window for k in range((end - start) // asset.tier.window)]
+def _written(outcome: Outcome) -> Stored:
+    """What was written, which alone can be judged."""
+    if outcome.stored is None:
+        msg = "only a window that was written can be judged"
+        raise ValueError(msg)
+    return outcome.stored
 
 
 def _rank(finding: Finding) -> tuple[bool, bool, float]:
@@ -265,12 +251,14 @@ def judge_stored(
     with postgres.snapshot() as snapshot:
         connection = snapshot.connection
         columns = connection.execute(
-            load_query("tier", "read_columns"), {"table": asset.tier.table}
+            load_query("tier", "read_columns"), {"table": asset.table.name}
         ).fetchall()
-        known = window_states(connection, asset.tier.table, start=_FIRST, end=_LAST)
+        known = window_states(connection, asset.table.name, start=_FIRST, end=_LAST)
         judged = [w for w in windows if w in known] if windows else sorted(known)[-1:]
         stored = {
-            window: read_window(snapshot, asset.tier, start=window, end=window + asset.tier.window)
+            window: read_stored(
+                snapshot, asset.table, start=window, end=window + asset.table.window
+            )
             for window in judged
         }
     schema = judge_schema(columns)

@@ -7,69 +7,67 @@ Belongs here: their specifications. What is done with them is in `refresh.py`, `
 from dataclasses import dataclass
 from datetime import timedelta
 
-from dagster import AssetKey, DailyPartitionsDefinition, HourlyPartitionsDefinition
+from dagster import AssetKey
 
+from resmon_assets.frames import KEY, TIER_ROWS
 from resmon_assets.naming import TIER_1DAY, TIER_1HOUR, TIER_1MIN, TIER_5MIN, table_of
 from resmon_assets.partitions import (
     closed_day_partitions,
     closed_hour_partitions,
     running_hour_partitions,
 )
-from resmon_assets.tier.refresh import Tier
+from resmon_assets.window_runs import WindowAsset
+from resmon_assets.windows import WindowTable
 
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
-class TierAsset:
+class TierAsset(WindowAsset):
     """A tier as an asset.
 
     Attributes:
-        key: asset key.
-        tier: table, bucket and window.
-        partitions: the windows that can be requested.
         period: the bucket's length for a person.
         is_judged: whether all checks run with each window. The fine tiers are refreshed every five
             minutes and only keep count of samples and coverage, to keep the event log small.
     """
 
-    key: AssetKey
-    tier: Tier
-    partitions: HourlyPartitionsDefinition | DailyPartitionsDefinition
     period: str
     is_judged: bool
 
-    @property
-    def name(self) -> str:
-        """The key as one word, as checks are named by."""
-        return "_".join(self.key.path)
+
+def _table(key: AssetKey, *, width: timedelta, window: timedelta, storage: str) -> WindowTable:
+    """The table of one tier."""
+    return WindowTable(
+        table_of(key), columns=TIER_ROWS, key=KEY, width=width, window=window, storage=storage
+    )
 
 
 TIERS = (
     TierAsset(
         key=TIER_1MIN,
-        tier=Tier(table_of(TIER_1MIN), width=timedelta(minutes=1), window=_HOUR, storage="day"),
+        table=_table(TIER_1MIN, width=timedelta(minutes=1), window=_HOUR, storage="day"),
         partitions=running_hour_partitions,
         period="minute",
         is_judged=False,
     ),
     TierAsset(
         key=TIER_5MIN,
-        tier=Tier(table_of(TIER_5MIN), width=timedelta(minutes=5), window=_HOUR, storage="week"),
+        table=_table(TIER_5MIN, width=timedelta(minutes=5), window=_HOUR, storage="week"),
         partitions=running_hour_partitions,
         period="five minutes",
         is_judged=False,
     ),
     TierAsset(
         key=TIER_1HOUR,
-        tier=Tier(table_of(TIER_1HOUR), width=_HOUR, window=_HOUR, storage="month"),
+        table=_table(TIER_1HOUR, width=_HOUR, window=_HOUR, storage="month"),
         partitions=closed_hour_partitions,
         period="hour",
         is_judged=True,
     ),
     TierAsset(
         key=TIER_1DAY,
-        tier=Tier(table_of(TIER_1DAY), width=_DAY, window=_DAY, storage="year"),
+        table=_table(TIER_1DAY, width=_DAY, window=_DAY, storage="year"),
         partitions=closed_day_partitions,
         period="UTC day",
         is_judged=True,

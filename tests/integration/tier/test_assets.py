@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from dagster import AssetKey, DagsterInstance
 
+from resmon_assets import windows
 from resmon_assets.frames import METRICS, PERCENTILES, TIER_ROWS, schema_of
 from resmon_assets.naming import TIER_1DAY, TIER_1HOUR, TIER_1MIN, TIER_5MIN, table_of
 from resmon_assets.tier import refresh
@@ -159,13 +160,13 @@ def test_day_in_slices_equals_the_day_at_once(
     for number in range(5):
         server = fleet.server(f"web{number}", organization)
         fleet.sample(server, organization, HOUR, HOUR + ONE_HOUR)
-    tier = TIERS[2].tier
+    tier = TIERS[2].table
     refresh_window(fleet.postgres, tier, start=HOUR, now=LATER)
     rows = fleet.rows(TIER_1HOUR)
     monkeypatch.setattr("resmon_assets.tier.refresh.MAXIMUM_SLICE_ROWS", 250)
     outcome = refresh_window(fleet.postgres, tier, start=HOUR, now=LATER)
-    assert outcome.written is not None
-    assert (outcome.written.new, outcome.written.changed, outcome.written.deleted) == (0, 0, 0)
+    assert outcome.stored is not None
+    assert (outcome.stored.new, outcome.stored.changed, outcome.stored.deleted) == (0, 0, 0)
     assert fleet.rows(TIER_1HOUR) == rows
 
 
@@ -460,7 +461,7 @@ def test_row_that_another_wrote_meanwhile_fails_with_advice(
     """A bare driver error in the UI tells nobody what to do."""
     one_server(fleet)
     monkeypatch.setattr(
-        refresh, "read_window", lambda *_, **__: pl.DataFrame(schema=schema_of(TIER_ROWS))
+        windows, "read_stored", lambda *_, **__: pl.DataFrame(schema=schema_of(TIER_ROWS))
     )
     assert fleet.refresh(TIER_1HOUR, HOUR).success
     run = fleet.refresh(TIER_1HOUR, HOUR)

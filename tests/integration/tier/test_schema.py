@@ -15,7 +15,7 @@ pytestmark = pytest.mark.integration
     [
         ("raw.server_resource_metrics", RAW_SAMPLES),
         ("raw.filesystem_usage", RAW_FILE_SYSTEMS),
-        *((asset.tier.table, TIER_ROWS) for asset in TIERS),
+        *((asset.table.name, TIER_ROWS) for asset in TIERS),
     ],
 )
 def test_declared_columns_are_those_of_the_table(

@@ -6,7 +6,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from resmon_assets.frames import POSTGRES_TYPES, TIER_ROWS, schema_of
+from resmon_assets.frames import KEY, POSTGRES_TYPES, TIER_ROWS, schema_of
 from resmon_assets.reporting import Finding
 from resmon_assets.tier.checks import (
     Judgement,
@@ -18,9 +18,10 @@ from resmon_assets.tier.checks import (
     judge_schema,
     result_of,
 )
-from resmon_assets.tier.refresh import Computed, Outcome, Written, compare_rows, server_slices
+from resmon_assets.tier.refresh import server_slices
 from resmon_assets.tier.statistics import bucket_statistics
 from resmon_assets.tier.tiers import TIERS
+from resmon_assets.windows import Outcome, Stored, compare_rows
 from tests.unit.tier.builders import HOUR, raw_frame, sample
 
 HOURLY = TIERS[2]
@@ -45,8 +46,21 @@ def outcome(
         start=HOUR,
         closed_until=HOUR + timedelta(hours=1),
         is_complete=True,
-        computed=Computed(stored(), revision=1, sample_count=raw, server_count=2, is_gone=False),
-        written=Written(2, 0, 0, rows, samples, expected, arrived),
+        revision=1,
+        sample_count=raw,
+        row_count=2,
+        server_count=2,
+        stored=Stored(
+            new=2,
+            changed=0,
+            deleted=0,
+            stored_rows=rows,
+            totals={
+                "stored_samples": samples,
+                "expected_samples": expected,
+                "arrived_samples": arrived,
+            },
+        ),
     )
 
 
@@ -210,7 +224,7 @@ def test_slices_hold_whole_servers_within_the_limit(
 def test_equal_rows_differ_in_nothing() -> None:
     """A null that is not equal to a null would rewrite every gap in every run."""
     rows = stored(cpu_pct_avg=None, memory_used_bytes_min=None)
-    found = compare_rows(rows.reverse(), rows)
+    found = compare_rows(rows.reverse(), rows, key=KEY)
     assert (found.new.height, found.changed.height, found.vanished.height) == (0, 0, 0)
 
 
@@ -219,7 +233,7 @@ def test_difference_names_new_changed_and_vanished_rows() -> None:
     first, second = stored().head(1), stored().tail(1)
     third = stored(server_id=3).tail(1)
     altered = second.with_columns(cpu_pct_p95=pl.lit(None, pl.Float32))
-    found = compare_rows(pl.concat([second, third]), pl.concat([first, altered]))
+    found = compare_rows(pl.concat([second, third]), pl.concat([first, altered]), key=KEY)
     assert found.new.equals(first)
     assert found.changed.equals(altered)
     assert found.vanished.rows() == [(3, HOUR, 1)]
@@ -231,4 +245,4 @@ def test_difference_names_new_changed_and_vanished_rows() -> None:
 def test_closed_until_is_the_end_of_the_last_bucket_that_is_over(minutes: int, closed: int) -> None:
     """An open bucket would be published, or the last one of an hour never."""
     now = HOUR + timedelta(minutes=minutes, seconds=30)
-    assert TIERS[1].tier.closed_until(HOUR, now=now) == HOUR + timedelta(minutes=closed)
+    assert TIERS[1].table.closed_until(HOUR, now=now) == HOUR + timedelta(minutes=closed)

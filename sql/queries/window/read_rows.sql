@@ -1,4 +1,4 @@
--- Stored rows of a tier in [%(start)s, %(end)s).
+-- Stored rows of a table of windows in [%(start)s, %(end)s).
 -- Plan: scan of the partition that the window touches.
 select {columns}
 from {table}
