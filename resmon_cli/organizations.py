@@ -57,12 +57,15 @@ def list_all(output_format: str) -> None:
 @click.option("--parent", metavar="ORGANIZATION", help="Put it below this organization.")
 @click.option("--root", "to_root", is_flag=True, help="Put it at the top of the tree.")
 def move(name: str, parent: str | None, to_root: bool) -> None:
-    """Move the organization NAME, with all below it, elsewhere in the tree."""
+    """Move the organization NAME, with all below it, elsewhere in the tree.
+
+    What was collected until now goes on counting to the organizations that were above it then.
+    """
     if (parent is None) != to_root:
         msg = "Say where it goes: either --parent ORGANIZATION or --root."
         raise click.UsageError(msg)
     with data_connection() as connection:
-        moved = inventory.move_organization(connection, name, parent=parent)
+        moved = inventory.move_organization(connection, name, parent=parent, now=datetime.now(UTC))
     click.echo(f"Moved: {' / '.join(moved.path)}.")
 
 

@@ -176,9 +176,12 @@ def find_organization(connection: psycopg.Connection[Any], name: str) -> Organiz
 
 
 def move_organization(
-    connection: psycopg.Connection[Any], name: str, *, parent: str | None
+    connection: psycopg.Connection[Any], name: str, *, parent: str | None, now: datetime
 ) -> Organization:
     """Put an organization, with all below it, under `parent`; None makes it a root.
+
+    From `now` on: the database keeps where it was before, and samples taken until then go on
+    counting to the organizations above it at that time.
 
     Raises:
         InventoryInvalid: `parent` is the organization itself or lies below it.
@@ -201,6 +204,7 @@ def move_organization(
             {
                 "organization_id": moved.organization_id,
                 "parent_id": None if above is None else above.organization_id,
+                "now": now,
             },
         )
         return find_organization(connection, name)
@@ -229,8 +233,9 @@ def remove_organization(connection: psycopg.Connection[Any], name: str) -> None:
         )
     else:
         msg = (
-            f"Cannot remove the organization {name}: servers that were removed or moved elsewhere "
-            "still have history in it. It may stay; an organization without servers costs nothing."
+            f"Cannot remove the organization {name}: servers or organizations that were removed or "
+            "moved elsewhere still have history in it. It may stay; an organization without "
+            "servers costs nothing."
         )
     raise OrganizationNotEmpty(msg)
 

@@ -18,6 +18,7 @@ begin
             tier.metrics_1hour,
             tier.metrics_1day,
             inventory.organizations,
+            inventory.organization_period,
             inventory.servers,
             inventory.server_period,
             inventory.host_keys,

@@ -67,17 +67,17 @@ def test_organization_names_that_cannot_be(tree: Connection, name: str) -> None:
 
 def test_moving_an_organization_moves_all_below_it(tree: Connection) -> None:
     """Would let back: children that stay where they were."""
-    moved = inventory.move_organization(tree, "emea", parent="globex")
+    moved = inventory.move_organization(tree, "emea", parent="globex", now=NOW)
     assert moved.path == ("globex", "emea")
     assert inventory.find_organization(tree, "paris").path == ("globex", "emea", "paris")
-    assert inventory.move_organization(tree, "emea", parent=None).path == ("emea",)
+    assert inventory.move_organization(tree, "emea", parent=None, now=NOW).path == ("emea",)
 
 
 @pytest.mark.parametrize("parent", ["acme", "emea", "paris"])
 def test_circle_of_organizations_is_refused(tree: Connection, parent: str) -> None:
     """Would let back: a tree without a root, on which every recursive query loops."""
     with pytest.raises(InventoryInvalid, match="circle"):
-        inventory.move_organization(tree, "acme", parent=parent)
+        inventory.move_organization(tree, "acme", parent=parent, now=NOW)
     assert inventory.find_organization(tree, "acme").parent_id is None
 
 
@@ -94,6 +94,23 @@ def test_organization_with_history_stays(tree: Connection) -> None:
     inventory.remove_server(tree, "db-1", now=NOW + timedelta(minutes=1))
     with pytest.raises(OrganizationNotEmpty, match="history"):
         inventory.remove_organization(tree, "paris")
+
+
+def test_organization_stays_as_long_as_one_once_below_it_has_history(tree: Connection) -> None:
+    """Would let back: totals of the past that lose a part when computed again."""
+    inventory.move_organization(tree, "emea", parent="globex", now=NOW)
+    inventory.move_organization(tree, "emea", parent=None, now=NOW + timedelta(minutes=1))
+    with pytest.raises(OrganizationNotEmpty, match="history"):
+        inventory.remove_organization(tree, "globex")
+
+
+def test_organization_goes_when_none_once_below_it_had_a_server(tree: Connection) -> None:
+    """Would let back: a parent given by mistake that can never be removed."""
+    inventory.add_organization(tree, "mars", now=NOW)
+    inventory.move_organization(tree, "mars", parent="globex", now=NOW)
+    inventory.move_organization(tree, "mars", parent=None, now=NOW + timedelta(minutes=1))
+    inventory.remove_organization(tree, "globex")
+    assert inventory.find_organization(tree, "mars").path == ("mars",)
 
 
 def test_empty_organization_goes(tree: Connection) -> None:

@@ -57,11 +57,22 @@ def revisions(connection):
     return dict(connection.execute("select hour, revision from ops.raw_hour").fetchall())
 
 
-def place(connection, organization_id, parent):
+def place(connection, organization_id, parent, at=START):
     connection.execute(
-        "update inventory.organizations set parent_id = %s where organization_id = %s",
-        [parent, organization_id],
+        "update inventory.organizations set parent_id = %s, changed_at = %s "
+        "where organization_id = %s",
+        [parent, at, organization_id],
     )
+
+
+def parentage(connection, organization_id):
+    return connection.execute(
+        "select parent_id, case when valid_from = '-infinity' then null else valid_from end, "
+        "case when valid_to = 'infinity' then null else valid_to end "
+        "from inventory.organization_period where organization_id = %s "
+        "order by organization_period.valid_from",
+        [organization_id],
+    ).fetchall()
 
 
 def test_an_organization_cannot_be_placed_below_its_own_descendant(db):
@@ -176,3 +187,51 @@ def test_the_revision_counts_per_hour_and_shard(db):
     rows = db.execute("select hour, shard, revision from ops.raw_hour order by shard").fetchall()
     hour = START.replace(minute=0)
     assert rows == [(hour, 0, 2), (hour, 3, 1)]
+
+
+def test_a_moved_organization_keeps_where_it_was(db):
+    """Lets back: an old hour that is computed again with the tree of today."""
+    top, other = organization(db, "top"), organization(db, "other")
+    leaf = organization(db, "leaf", top)
+    assert parentage(db, leaf) == [(top, None, None)]
+    first, second = START + timedelta(minutes=5), START + timedelta(minutes=10)
+    place(db, leaf, other, first)
+    place(db, leaf, None, second)
+    db.execute("update inventory.organizations set name = 'renamed' where name = 'leaf'")
+    place(db, leaf, None, second + timedelta(minutes=1))
+    assert parentage(db, leaf) == [
+        (top, None, first),
+        (other, first, second),
+        (None, second, None),
+    ]
+
+
+def test_a_move_at_the_time_of_the_last_one_replaces_it(db):
+    """Lets back: empty or overlapping periods, in which an organization lies below two."""
+    top, other = organization(db, "top"), organization(db, "other")
+    leaf = organization(db, "leaf")
+    place(db, leaf, top, START)
+    place(db, leaf, other, START - timedelta(hours=1))
+    assert parentage(db, leaf) == [(None, None, START), (other, START, None)]
+
+
+def test_a_move_touches_its_hour_and_those_after_it(db):
+    """Lets back: windows computed with the old tree that nothing finds stale."""
+    hour = START.replace(minute=0)
+    top, leaf = organization(db, "top"), organization(db, "leaf")
+    assert revisions(db) == {}
+    for offset in (-1, 2):
+        db.execute("select ops.bump_raw_hour(%s, 0)", [hour + timedelta(hours=offset)])
+    place(db, leaf, top, START)
+    assert revisions(db) == {
+        hour - timedelta(hours=1): 1,
+        hour: 1,
+        hour + timedelta(hours=2): 2,
+    }
+
+
+def test_a_move_without_a_time_is_refused(db):
+    """Lets back: a move written past the inventory that rewrites all of the past."""
+    top, leaf = organization(db, "top"), organization(db, "leaf")
+    with pytest.raises(psycopg.errors.NotNullViolation, match="without saying when"):
+        place(db, leaf, top, None)
