@@ -21,7 +21,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from tiers import embedded
+from _measuring import embedded
 
 from resmon_assets.raw.difference import status_of
 from resmon_resources.postgres import PostgresResource

@@ -1,41 +1,41 @@
-"""What the tiers cost: read, compute and write an hour of a fleet, against percentile_cont.
+"""What tiers and rollups cost: an hour, a refresh within it, a day; against percentile_cont.
 
-Run it with `make bench-tiers ARGS="--servers 2000"`. One JSON line per figure on standard output;
-progress on standard error. Starts an embedded PostgreSQL of its own with the settings that Resmon
-runs it with, and removes it at the end.
+Run it with `make bench-tiers ARGS="--part hour --servers 2000"`; without --part all parts run. One
+JSON line per figure on standard output, progress on standard error. Each part has an embedded
+PostgreSQL of its own with the settings that Resmon runs it with, filled from `synthetic.py`, and is
+measured in a fresh process, whose peak memory is `peak_rss_mib`. Seconds are wall time from reading
+raw to the commit, without Dagster; `..._cpu_seconds` are those of this process and PostgreSQL's
+together.
+
+| Part | Measures |
+|---|---|
+| hour | `hour_seconds`: a closed hour to 1min, 5min, 1hour, into empty tables and unchanged |
+| refresh | `refresh_seconds`: five minutes of a running hour to 1min, 5min, median of three |
+| day | `day_seconds`: a closed UTC day to 1day |
+
+The reference of a time is what PostgreSQL alone takes on the same rows for the hourly tier of one
+hour, its statistics by percentile_cont, into a temporary table. A part is a function of
+(postgres, servers) that returns figures, and one line in PARTS.
 """
 
 import argparse
-import json
-import os
-import resource
-import shutil
-import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from statistics import median
 from typing import Any
 
-import numpy as np
 import polars as pl
+from _measuring import Figure, best, embedded, emit, in_own_process, say, taken
+from synthetic import HOUR, START, fill, register, samples_of_hour, store
 
-from resmon_assets.frames import INSTANT, PERCENTILES, RAW_SAMPLES, TIER_INPUT, schema_of
-from resmon_assets.raw.schedule import phase_ms
-from resmon_assets.tier.expectation import complete, expected_counts
-from resmon_assets.tier.refresh import compute_window, read_periods, read_slice
-from resmon_assets.tier.statistics import bucket_statistics
-from resmon_assets.tier.tiers import TIERS
-from resmon_assets.windows import store_window
-from resmon_resources import migrations
-from resmon_resources.embedded_postgres import ROOT_STATE, EmbeddedPostgres
-from resmon_resources.postgres import PostgresResource, copy_frame
-from resmon_resources.settings import load_settings
+from resmon_assets.frames import PERCENTILES
+from resmon_assets.tier.refresh import refresh_window
+from resmon_assets.tier.tiers import TIERS, TierAsset
+from resmon_resources.postgres import PostgresResource
 
-DAY = datetime(2026, 3, 1, tzinfo=UTC)
-HOUR = timedelta(hours=1)
-INTERVAL_SECONDS = 30
+MINUTE = timedelta(minutes=1)
+FINE, HOURLY, DAILY = TIERS[:2], TIERS[:3], TIERS[3]
 
 EXPRESSIONS = {
     "cpu_pct": "cpu_pct::float8",
@@ -47,94 +47,127 @@ EXPRESSIONS = {
 """The tiers' metrics in SQL, for the reference."""
 
 
+@dataclass(frozen=True)
+class Part:
+    """A part of the benchmark.
+
+    Attributes:
+        measure: of the filled database and the number of servers; runs in a process of its own.
+        hours: how many hours of raw are stored from START before it.
+    """
+
+    measure: Callable[[PostgresResource, int], list[Figure]]
+    hours: int = 1
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--part", choices=sorted(PARTS), help="this part alone")
     parser.add_argument("--servers", type=int, default=10_000)
-    parser.add_argument("--hours", type=int, default=1, help="hours of raw that the day tier reads")
+    parser.add_argument("--hours", type=int, default=24, help="hours of raw that part day reads")
     options = parser.parse_args()
-    with embedded() as postgres:
-        say(f"filling {options.hours} h of {options.servers} servers")
-        seconds = timed(lambda: fill(postgres, servers=options.servers, hours=options.hours))[0]
-        say(f"filled in {seconds:.1f} s")
-        for asset in TIERS:
-            name = asset.table.name.removeprefix("tier.metrics_")
-            params = {"servers": options.servers, "tier": name}
-            if asset.table.window > HOUR:
-                params["hours"] = options.hours
-            figures = measure(postgres, asset.table)
-            reference = reference_seconds(postgres) if name == "1hour" else None
-            for figure, value in figures.items():
-                emit(figure, value, params, reference if figure == TOTAL else None)
-        for table, size in bytes_per_row(postgres).items():
-            emit("bytes_per_row", size, {"servers": options.servers, "table": table})
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    emit("peak_memory_bytes", peak, {"servers": options.servers, "hours": options.hours})
-
-
-TOTAL = "total_seconds"
-
-
-def measure(postgres: PostgresResource, tier: Any) -> dict[str, float]:
-    """Seconds of each phase of one window, first and again."""
-    end = DAY + tier.window
-    now = end + HOUR
-    figures: dict[str, float] = {}
-    if tier.window == HOUR:
-        with postgres.snapshot() as snapshot:
-            figures["read_seconds"], raw = best(
-                lambda: read_slice(snapshot, start=DAY, end=end, first=0, last=2**31 - 1)
+    for name in [options.part] if options.part else PARTS:
+        part = PARTS[name]
+        hours = options.hours if name == "day" else part.hours
+        params = {"part": name, "servers": options.servers, "hours": hours}
+        with embedded() as postgres:
+            say(f"part {name}: storing {hours} h of {options.servers} servers")
+            register(postgres, servers=options.servers)
+            if hours:
+                fill(postgres, servers=options.servers, start=START, hours=hours)
+            say(f"part {name}: measuring")
+            figures = in_own_process(part.measure, postgres, options.servers, params=params)
+            reference = reference_seconds(postgres)
+        for figure in figures:
+            is_time = figure.name.endswith("_seconds") and "cpu" not in figure.name
+            emit(
+                "tiers",
+                Figure(
+                    figure.name,
+                    figure.value,
+                    figure.unit,
+                    params | figure.params,
+                    reference if is_time and figure.reference is None else figure.reference,
+                ),
             )
-            periods = read_periods(snapshot, start=DAY, end=end)
-        figures["compute_seconds"] = best(
-            lambda: complete(
-                bucket_statistics(raw, width=tier.width),
-                expected_counts(periods, start=DAY, end=end, width=tier.width),
-            )
-        )[0]
-        del raw
-    with postgres.snapshot() as snapshot:
-        figures["read_and_compute_seconds"], computed = best(
-            lambda: compute_window(snapshot, tier, start=DAY, closed_until=end)
-        )
+            say(f"{figure.name} {figure.value:.3f} {figure.unit} {figure.params}")
 
-    def write() -> Any:
-        return store_window(
-            postgres,
-            tier,
-            computed.rows,
-            revision=computed.revision,
-            sample_count=computed.sample_count,
-            start=DAY,
-            closed_until=end,
-            now=now,
-        )
 
-    figures["write_seconds"], written = timed(write)
-    figures[TOTAL] = figures["read_and_compute_seconds"] + figures["write_seconds"]
-    assert written.new == computed.rows.height
-    figures["write_again_seconds"], written = timed(write)
-    assert (written.new, written.changed, written.deleted) == (0, 0, 0)
-    figures["rows"] = computed.rows.height
-    say(f"{tier.table}: {figures}")
+def hour_part(postgres: PostgresResource, servers: int) -> list[Figure]:
+    """A closed hour to its three tiers, twice."""
+    figures = []
+    for state in ("empty", "unchanged"):
+        figures += refreshed(postgres, "hour", HOURLY, now=START + HOUR, params={"tables": state})
+        vacuum(postgres)
     return figures
 
 
-def bytes_per_row(postgres: PostgresResource) -> dict[str, float]:
-    """Bytes on disk of a row of raw and of each tier, indexes included, after a vacuum."""
-    names = ["raw.server_resource_metrics", *(asset.table.name for asset in TIERS)]
-    sizes: dict[str, float] = {}
+def refresh_part(postgres: PostgresResource, servers: int) -> list[Figure]:
+    """Three times five minutes of a running hour, after the first 30 have been computed."""
+    samples = samples_of_hour(servers=servers, hour=START)
+    arrived = START + 31 * MINUTE
+    store(postgres, samples.filter(pl.col("collected_at") < arrived))
+    refreshed(postgres, "refresh", FINE, now=arrived, params={})
+    vacuum(postgres)
+    runs: list[list[Figure]] = []
+    for _ in range(3):
+        more = arrived + 5 * MINUTE
+        store(postgres, samples.filter(pl.col("collected_at").is_between(arrived, more, "left")))
+        arrived = more
+        runs.append(refreshed(postgres, "refresh", FINE, now=arrived, params={}))
+    return [
+        Figure(one[0].name, median(figure.value for figure in one), one[0].unit, one[0].params)
+        for one in zip(*runs, strict=True)
+    ]
+
+
+def day_part(postgres: PostgresResource, servers: int) -> list[Figure]:
+    """A closed day to the daily tier."""
+    return refreshed(postgres, "day", [DAILY], now=START + 24 * HOUR, params={})
+
+
+PARTS = {
+    "hour": Part(hour_part),
+    "refresh": Part(refresh_part, hours=0),
+    "day": Part(day_part, hours=24),
+}
+
+
+def refreshed(
+    postgres: PostgresResource,
+    name: str,
+    tiers: Sequence[TierAsset],
+    *,
+    now: Any,
+    params: dict[str, Any],
+) -> list[Figure]:
+    """Refresh the window at START of some tiers; the seconds in all, and those of each."""
+    figures: list[Figure] = []
+    seconds = cpu_seconds = 0.0
+    for tier in tiers:
+        table = tier.table
+        done = taken(lambda: refresh_window(postgres, table, start=START, now=now), postgres)  # noqa: B023 - called at once
+        written = done.result.stored
+        assert written is not None
+        rows = written.new + written.changed + written.deleted
+        seconds += done.seconds
+        cpu_seconds += done.cpu_seconds
+        told = params | {"tier": table.name}
+        figures.append(Figure("tier_seconds", done.seconds, "s", told))
+        figures.append(Figure("rows_written", rows, "rows", told))
+    return [
+        Figure(f"{name}_seconds", seconds, "s", params),
+        Figure(f"{name}_cpu_seconds", cpu_seconds, "s", params),
+        *figures,
+    ]
+
+
+def vacuum(postgres: PostgresResource) -> None:
+    """What autovacuum does within minutes."""
     with postgres.connect(autocommit=True) as connection:
-        for name in names:
-            connection.execute(f"vacuum analyze {name}".encode())
-            row = connection.execute(
-                "select sum(pg_total_relation_size(relid)) from pg_partition_tree(%s)", (name,)
-            ).fetchone()
-            count = connection.execute(f"select count(*) from {name}".encode()).fetchone()  # noqa: S608 - names of ours
-            if row is not None and count is not None and count[0]:
-                sizes[name] = float(row[0]) / count[0]
-    say(f"bytes per row: {sizes}")
-    return sizes
+        for tier in TIERS:
+            connection.execute(f"vacuum analyze {tier.table.name}".encode())
 
 
 def reference_seconds(postgres: PostgresResource) -> float:
@@ -156,7 +189,7 @@ def reference_seconds(postgres: PostgresResource) -> float:
         "from raw.server_resource_metrics where collected_at >= %s and collected_at < %s "
         "group by 1, 2, 3"
     )
-    literal = query % (f"'{DAY.isoformat()}'", f"'{(DAY + HOUR).isoformat()}'")
+    literal = query % (f"'{START.isoformat()}'", f"'{(START + HOUR).isoformat()}'")
     with postgres.connect() as connection:
         connection.execute("set work_mem = '256MB'")
 
@@ -167,118 +200,6 @@ def reference_seconds(postgres: PostgresResource) -> float:
         seconds = best(compute)[0]
     say(f"percentile_cont, hourly tier: {seconds:.2f} s")
     return seconds
-
-
-def fill(postgres: PostgresResource, *, servers: int, hours: int) -> None:
-    """An inventory, and raw in the order in which a collector writes it."""
-    random = np.random.default_rng(1)
-    with postgres.connect() as connection:
-        connection.execute(
-            "insert into inventory.organizations (name, created_at) "
-            "select 'org' || n, %s from generate_series(1, 20) as n",
-            (DAY - HOUR,),
-        )
-        connection.execute(
-            "insert into inventory.servers "
-            "(organization_id, name, transport, host, created_at, changed_at) "
-            "select 1 + n %% 20, 'server' || n, 'ssh', 'host' || n, %s, %s "
-            "from generate_series(1, %s) as n",
-            (DAY - HOUR, DAY - HOUR, servers),
-        )
-        connection.execute(
-            "select ops.ensure_partitions('raw.server_resource_metrics', 'day', %s, %s)",
-            (DAY, DAY + timedelta(days=1)),
-        )
-    fleet = pl.DataFrame(
-        {
-            "server_id": range(1, servers + 1),
-            "organization_id": [1 + n % 20 for n in range(1, servers + 1)],
-            "phase": [phase_ms(n, INTERVAL_SECONDS) for n in range(1, servers + 1)],
-        },
-        schema={"server_id": pl.Int32, "organization_id": pl.Int32, "phase": pl.Int64},
-    )
-    ticks = HOUR // timedelta(seconds=INTERVAL_SECONDS)
-    for hour in range(hours):
-        count = servers * ticks
-        moments = pl.DataFrame({"tick": range(ticks)}, schema={"tick": pl.Int64})
-        frame = (
-            moments.join(fleet, how="cross")
-            .with_columns(
-                collected_at=(
-                    pl.lit(DAY + hour * HOUR).dt.cast_time_unit("us").dt.epoch("us")
-                    + pl.col("tick") * INTERVAL_SECONDS * 1_000_000
-                    + pl.col("phase") * 1000
-                ).cast(INSTANT),
-                cpu_pct=pl.Series(random.random(count) * 100),
-                memory_used_bytes=pl.Series(random.integers(1 << 30, 1 << 38, count)),
-                disk_used_bytes=pl.Series(random.integers(1 << 33, 1 << 42, count)),
-                network_in_bytes=pl.Series(random.integers(0, 1 << 32, count)),
-                network_out_bytes=pl.Series(random.integers(0, 1 << 32, count)),
-                elapsed_ms=pl.Series(random.integers(29_900, 30_100, count)),
-            )
-            .sort("collected_at")
-            .select(TIER_INPUT)
-            .cast(schema_of(RAW_SAMPLES, only=TIER_INPUT))
-        )
-        with postgres.connect() as connection:
-            copy_frame(connection, "raw.server_resource_metrics", frame)
-            connection.execute("select ops.bump_raw_hour(%s, 0)", (DAY + hour * HOUR,))
-        say(f"hour {hour + 1} of {hours} filled")
-    with postgres.connect(autocommit=True) as connection:
-        connection.execute("vacuum analyze raw.server_resource_metrics")
-
-
-@contextmanager
-def embedded() -> Iterator[PostgresResource]:
-    """A migrated embedded PostgreSQL in a temporary folder."""
-    with tempfile.TemporaryDirectory(prefix="resmon-bench-") as home:
-        settings = load_settings({"RESMON_HOME": home, "RESMON_POSTGRES_OS_USER": "nobody"})
-        server = EmbeddedPostgres(settings)
-        server.start()
-        try:
-            server.ensure_databases()
-            postgres = PostgresResource(dsn=server.url("resmon"))
-            with postgres.connect() as connection:
-                migrations.apply(connection, load_settings().sql_path, report=lambda _: None)
-            yield postgres
-        finally:
-            server.stop()
-            shutil.rmtree(server.data_directory, ignore_errors=True)
-            shutil.rmtree(server.socket_directory, ignore_errors=True)
-            if os.geteuid() == 0 and ROOT_STATE.is_dir() and not any(ROOT_STATE.iterdir()):
-                ROOT_STATE.rmdir()
-
-
-def best(work: Callable[[], Any]) -> tuple[float, Any]:
-    """The quickest of three, because other work on the machine only ever adds; and its result."""
-    return min((timed(work) for _ in range(3)), key=lambda taken: taken[0])
-
-
-def timed(work: Callable[[], Any]) -> tuple[float, Any]:
-    """Seconds that `work` took, and its result."""
-    begun = time.perf_counter()
-    result = work()
-    return time.perf_counter() - begun, result
-
-
-def emit(figure: str, value: float, params: dict[str, Any], reference: float | None = None) -> None:
-    """One figure as a JSON line."""
-    units = {"rows": "rows", "peak_memory_bytes": "bytes", "bytes_per_row": "bytes"}
-    unit = units.get(figure, "s")
-    line = {
-        "benchmark": "tiers",
-        "figure": figure,
-        "params": params,
-        "value": round(value, 3),
-        "unit": unit,
-        "reference": None if reference is None else round(reference, 3),
-    }
-    print(json.dumps(line), flush=True)
-
-
-def say(text: str) -> None:
-    """Progress."""
-    print(text, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

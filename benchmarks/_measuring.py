@@ -1,0 +1,177 @@
+"""What benchmarks of the data side share: a server of their own, a process of their own, figures.
+
+Belongs here: how is measured and printed. What is measured is in the benchmarks, the fleet they
+measure with in `synthetic.py`.
+"""
+
+import json
+import multiprocessing
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from resmon_resources import migrations
+from resmon_resources.embedded_postgres import ROOT_STATE, EmbeddedPostgres
+from resmon_resources.postgres import PostgresResource
+from resmon_resources.settings import load_settings
+
+TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of a benchmark.
+
+    Attributes:
+        name: what it is, with its unit if it is a time: hour_seconds.
+        value: the figure.
+        unit: s, rows, MiB, bytes, ...
+        params: what tells it from others of its name.
+        reference: the same of the reference, measured in the same run.
+    """
+
+    name: str
+    value: float
+    unit: str
+    params: dict[str, Any]
+    reference: float | None = None
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What a piece of work took.
+
+    Attributes:
+        seconds: wall time.
+        cpu_seconds: user and system time of this process and of PostgreSQL together.
+        result: what the work returned.
+    """
+
+    seconds: float
+    cpu_seconds: float
+    result: Any
+
+
+@contextmanager
+def embedded() -> Iterator[PostgresResource]:
+    """A migrated embedded PostgreSQL in a temporary folder, with the settings of Resmon."""
+    with tempfile.TemporaryDirectory(prefix="resmon-bench-") as home:
+        settings = load_settings({"RESMON_HOME": home, "RESMON_POSTGRES_OS_USER": "nobody"})
+        server = EmbeddedPostgres(settings)
+        server.start()
+        try:
+            server.ensure_databases()
+            postgres = PostgresResource(dsn=server.url("resmon"))
+            with postgres.connect() as connection:
+                migrations.apply(connection, load_settings().sql_path, report=lambda _: None)
+            yield postgres
+        finally:
+            server.stop()
+            shutil.rmtree(server.data_directory, ignore_errors=True)
+            shutil.rmtree(server.socket_directory, ignore_errors=True)
+            if os.geteuid() == 0 and ROOT_STATE.is_dir() and not any(ROOT_STATE.iterdir()):
+                ROOT_STATE.rmdir()
+
+
+def in_own_process(
+    work: Callable[[PostgresResource, int], list[Figure]],
+    postgres: PostgresResource,
+    servers: int,
+    *,
+    params: dict[str, Any],
+) -> list[Figure]:
+    """Run `work(postgres, servers)` in a fresh process; its figures, and its peak memory.
+
+    A process that has filled the database already knows a higher peak.
+
+    Args:
+        work: a function of a module that can be imported.
+        postgres: the database.
+        servers: how many are in it.
+        params: of the figure `peak_rss_mib`.
+    """
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(max_workers=1, mp_context=context) as pool:
+        figures, peak = pool.submit(_with_peak, work, postgres.url(), servers).result()
+    return [*figures, Figure("peak_rss_mib", peak, "MiB", params)]
+
+
+def taken(work: Callable[[], Any], postgres: PostgresResource | None = None) -> Taken:
+    """What `work` took; the CPU of PostgreSQL is counted when it is given."""
+    server = None if postgres is None else postmaster_pid(postgres)
+    begun, cpu = time.perf_counter(), _cpu_seconds(server)
+    result = work()
+    seconds = time.perf_counter() - begun
+    return Taken(seconds, _cpu_seconds(server) - cpu, result)
+
+
+def best(work: Callable[[], Any], *, times: int = 3) -> tuple[float, Any]:
+    """The quickest run in seconds, because other work on the machine only adds; and its result."""
+    runs = [taken(work) for _ in range(times)]
+    quickest = min(runs, key=lambda run: run.seconds)
+    return quickest.seconds, quickest.result
+
+
+def emit(benchmark: str, figure: Figure) -> None:
+    """One figure as a JSON line."""
+    reference = figure.reference
+    line = {
+        "benchmark": benchmark,
+        "figure": figure.name,
+        "params": figure.params,
+        "value": round(figure.value, 3),
+        "unit": figure.unit,
+        "reference": None if reference is None else round(reference, 3),
+    }
+    print(json.dumps(line), flush=True)
+
+
+def say(text: str) -> None:
+    """Progress."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def postmaster_pid(postgres: PostgresResource) -> int:
+    """Process of the server, the parent of all its others."""
+    with postgres.connect() as connection:
+        pid = connection.info.backend_pid
+        return int(_stat(pid)[1])
+
+
+def _with_peak(
+    work: Callable[[PostgresResource, int], list[Figure]], url: str, servers: int
+) -> tuple[list[Figure], float]:
+    """The work's figures, and the peak of this process's memory in MiB."""
+    figures = work(PostgresResource(dsn=url), servers)
+    # Not ru_maxrss: it begins with the size of the process that this one was forked from.
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    peak = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
+    return figures, int(peak.split()[1]) / 1024
+
+
+def _cpu_seconds(server: int | None) -> float:
+    """User and system time of this process, and of the server with all its processes."""
+    spent = time.process_time()
+    if server is None:
+        return spent
+    ticks = sum(int(value) for value in _stat(server)[11:15])  # with the children that have ended
+    for child in Path(f"/proc/{server}/task/{server}/children").read_text().split():
+        try:
+            ticks += sum(int(value) for value in _stat(int(child))[11:13])
+        except FileNotFoundError:  # ended meanwhile: its parent counts it the next time
+            continue
+    return spent + ticks / TICKS_PER_SECOND
+
+
+def _stat(pid: int) -> list[str]:
+    """Fields of /proc/PID/stat after the name."""
+    text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii")
+    return text.rpartition(")")[2].split()
