@@ -19,18 +19,16 @@ from dagster import (
 from resmon_assets.frames import TIER_ROWS
 from resmon_assets.naming import BATCH_POOL, OWNER, RAW_SAMPLES
 from resmon_assets.reporting import errors_sorted, instant_text, table_metadata
-from resmon_assets.tier.checks import (
+from resmon_assets.tier.refresh import refresh_window
+from resmon_assets.tier.tiers import TIERS, TierAsset
+from resmon_assets.window_checks import (
     COVERS_FLEET,
     KEEPS_SAMPLES,
-    Judgement,
-    judge_conservation,
-    judge_coverage,
+    judge_written,
     record_red,
     result_of,
     specs_of,
 )
-from resmon_assets.tier.refresh import refresh_window
-from resmon_assets.tier.tiers import TIERS, TierAsset
 from resmon_assets.window_runs import Metadata, Refreshed, refresh_windows, standard_metadata
 from resmon_resources.clock import ClockResource
 from resmon_resources.postgres import PostgresResource
@@ -68,7 +66,7 @@ def _tier_asset(spec: TierAsset) -> AssetsDefinition:
                 lambda start: refresh_window(postgres, spec.table, start=start, now=now),
                 report=report,
             )
-            judgements = judge_written(done)
+            judgements = judge_written([d.outcome for d in done])
             with postgres.connect() as connection:
                 red = record_red(connection, spec, judgements)
         if red:
@@ -79,15 +77,6 @@ def _tier_asset(spec: TierAsset) -> AssetsDefinition:
         )
 
     return tier
-
-
-def judge_written(done: Sequence[Refreshed]) -> list[Judgement]:
-    """Conservation and coverage of the windows that were written."""
-    outcomes = [d.outcome for d in done if d.outcome.stored is not None]
-    return [
-        Judgement(KEEPS_SAMPLES, {o.start: judge_conservation(o) for o in outcomes}),
-        Judgement(COVERS_FLEET, {o.start: judge_coverage(o) for o in outcomes}),
-    ]
 
 
 def report(done: Sequence[Refreshed]) -> Metadata:

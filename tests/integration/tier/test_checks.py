@@ -9,8 +9,9 @@ from dagster import AssetKey, AssetSelection, DagsterInstance, materialize
 from resmon_assets.naming import TIER_1DAY, TIER_1HOUR, TIER_1MIN
 from resmon_assets.tier import refresh
 from resmon_assets.tier.assets import TIER_ASSETS
-from resmon_assets.tier.checks import TIER_CHECKS, judge_stored
+from resmon_assets.tier.checks import RISING, TIER_CHECKS, TOGETHER
 from resmon_assets.tier.tiers import TIERS
+from resmon_assets.window_checks import Judgement, judge_stored
 from resmon_resources.clock import ClockResource
 from tests.integration.tier.fleet import HOUR, Fleet
 
@@ -19,6 +20,11 @@ pytestmark = pytest.mark.integration
 ONE_HOUR = timedelta(hours=1)
 HOURLY = TIERS[2]
 STORED = ("has_schema", "has_unique_key", "keeps_order", "keeps_range")
+
+
+def judged(fleet: Fleet, windows: list[datetime]) -> list[Judgement]:
+    """The stored rules of the hourly tier."""
+    return judge_stored(fleet.postgres, HOURLY, windows=windows, rising=RISING, together=TOGETHER)
 
 
 def computed_hour(fleet: Fleet) -> int:
@@ -75,7 +81,7 @@ def test_broken_rule_marks_the_window_red_until_it_is_recomputed(
     """Downstream assets would go on reading a window that is known to be wrong."""
     computed_hour(fleet)
     fleet.execute(statement)
-    judgements = {j.rule: j for j in judge_stored(fleet.postgres, HOURLY, windows=[HOUR])}
+    judgements = {j.rule: j for j in judged(fleet, [HOUR])}
     assert [j.rule for j in judgements.values() if j.red] == [rule]
     assert fleet.is_red(TIER_1HOUR, HOUR)
     if rule == "has_schema":
@@ -103,7 +109,7 @@ def test_key_twice_is_found_in_a_partition_without_its_key(fleet: Fleet) -> None
         "alter table tier.metrics_1hour drop constraint metrics_1hour_pkey;"
         "insert into tier.metrics_1hour select * from tier.metrics_1hour"
     )
-    judgements = {j.rule: j for j in judge_stored(fleet.postgres, HOURLY, windows=[HOUR])}
+    judgements = {j.rule: j for j in judged(fleet, [HOUR])}
     assert judgements["has_unique_key"].red == [HOUR]
     assert judgements["has_schema"].findings[HOUR].is_good
 
@@ -163,5 +169,5 @@ def test_checks_without_a_partition_judge_the_newest_window(fleet: Fleet) -> Non
 
 def test_checks_of_an_empty_table_pass(fleet: Fleet) -> None:
     """A new installation would start with red checks."""
-    judgements = judge_stored(fleet.postgres, HOURLY, windows=[])
+    judgements = judged(fleet, [])
     assert [j.findings for j in judgements] == [{}] * 4

@@ -23,5 +23,5 @@ def test_declared_columns_are_those_of_the_table(
 ) -> None:
     """A migration without its change in frames.py would fail at night, in a run."""
     with postgres.connect() as connection:
-        rows = connection.execute(load_query("tier", "read_columns"), {"table": table}).fetchall()
+        rows = connection.execute(load_query("window", "read_columns"), {"table": table}).fetchall()
     assert rows == [(c.name, POSTGRES_TYPES[c.dtype], c.is_nullable) for c in declared]

@@ -8,7 +8,11 @@ import pytest
 
 from resmon_assets.frames import KEY, POSTGRES_TYPES, TIER_ROWS, schema_of
 from resmon_assets.reporting import Finding
-from resmon_assets.tier.checks import (
+from resmon_assets.tier.checks import RISING, TOGETHER
+from resmon_assets.tier.refresh import server_slices
+from resmon_assets.tier.statistics import bucket_statistics
+from resmon_assets.tier.tiers import TIERS
+from resmon_assets.window_checks import (
     Judgement,
     judge_conservation,
     judge_coverage,
@@ -18,9 +22,6 @@ from resmon_assets.tier.checks import (
     judge_schema,
     result_of,
 )
-from resmon_assets.tier.refresh import server_slices
-from resmon_assets.tier.statistics import bucket_statistics
-from resmon_assets.tier.tiers import TIERS
 from resmon_assets.windows import Outcome, Stored, compare_rows
 from tests.unit.tier.builders import HOUR, raw_frame, sample
 
@@ -66,9 +67,10 @@ def outcome(
 
 def test_computed_rows_are_in_order_and_in_range() -> None:
     """A rule that trips on good rows would stop every run."""
-    for judge in (judge_key, judge_order, judge_range):
-        assert judge(stored()).is_good
-        assert judge(stored().clear()).is_good
+    for rows in (stored(), stored().clear()):
+        assert judge_key(rows, KEY).is_good
+        assert judge_order(rows, rising=RISING, together=TOGETHER).is_good
+        assert judge_range(rows, TIER_ROWS).is_good
 
 
 @pytest.mark.parametrize(
@@ -87,7 +89,7 @@ def test_computed_rows_are_in_order_and_in_range() -> None:
 )
 def test_statistics_out_of_order_are_found(values: dict[str, float | None]) -> None:
     """Percentiles swapped or lost by a defect would be published."""
-    finding = judge_order(stored(**values))
+    finding = judge_order(stored(**values), rising=RISING, together=TOGETHER)
     assert not finding.is_good
     assert finding.actual == 1
     assert finding.examples["server_id"].to_list() == [2]
@@ -107,21 +109,21 @@ def test_statistics_out_of_order_are_found(values: dict[str, float | None]) -> N
 )
 def test_values_that_cannot_be_are_found(values: dict[str, float]) -> None:
     """A negative rate after a counter reset would be published."""
-    finding = judge_range(stored(**values))
+    finding = judge_range(stored(**values), TIER_ROWS)
     assert not finding.is_good
     assert finding.actual == 1
 
 
 def test_key_that_occurs_twice_is_found() -> None:
     """A partition attached without its primary key would count servers twice."""
-    finding = judge_key(pl.concat([stored(), stored().head(1)]))
+    finding = judge_key(pl.concat([stored(), stored().head(1)]), KEY)
     assert not finding.is_good
     assert finding.actual == 1
 
 
 def test_schema_as_declared_is_good() -> None:
     """A rule that trips on the right table would stop every run."""
-    assert judge_schema(DECLARED).is_good
+    assert judge_schema(DECLARED, TIER_ROWS).is_good
 
 
 @pytest.mark.parametrize(
@@ -135,7 +137,7 @@ def test_schema_as_declared_is_good() -> None:
 )
 def test_column_that_differs_is_found(columns: list, differing: int) -> None:
     """A column changed by hand would be read as something else."""
-    finding = judge_schema(columns)
+    finding = judge_schema(columns, TIER_ROWS)
     assert not finding.is_good
     assert finding.actual == differing
 
