@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resmon_assets.frames import METRICS, STATISTICS
+from resmon_assets.tier import statistics
 from resmon_assets.tier.statistics import bucket_statistics
 from resmon_resources.errors import SampleUnusable
 from tests.unit.tier.builders import raw_frame, sample
@@ -268,3 +269,73 @@ def test_mean_of_equal_rates_does_not_leave_them() -> None:
     raw = raw_frame(*(sample(k, network_in_bytes=1, elapsed_ms=10_000) for k in range(3)))
     row = bucket_statistics(raw, width=MINUTE).row(0, named=True)
     assert row["network_in_bytes_per_second_avg"] == row["network_in_bytes_per_second_max"]
+
+
+def random_rows(seed: int, *, servers: list[int], lengths: list[int]) -> pl.DataFrame:
+    """Samples of these servers, so many each, with gaps in two metrics."""
+    random = np.random.default_rng(seed)
+    rows = [
+        sample(
+            k,
+            server_id=server,
+            organization_id=int(random.choice([3, 2_000_000_000])),
+            cpu_pct=float4(random.random() * 100) if random.random() > 0.2 else None,
+            memory_used_bytes=int(random.integers(0, 1 << 62)),
+            network_in_bytes=int(random.integers(0, 1 << 20)) if random.random() > 0.2 else None,
+        )
+        for server, length in zip(servers, lengths, strict=True)
+        for k in range(length)
+    ]
+    return raw_frame(*rows).sample(fraction=1, shuffle=True, seed=seed)
+
+
+def test_identifiers_too_far_apart_to_be_packed_change_nothing() -> None:
+    """Key and position in 63 bits overflow for identifiers over the whole integer range."""
+    lengths = [1, 2, 3, 40, 200, 5]
+    close = random_rows(7, servers=[1, 2, 3, 4, 5, 6], lengths=lengths)
+    far_apart = [1, 2, 3, 1_000_000_000, 2_000_000_000, 2_147_483_647]
+    far = random_rows(7, servers=far_apart, lengths=lengths)
+    expected = bucket_statistics(close, width=MINUTE)
+    result = bucket_statistics(far, width=MINUTE)
+    assert result.drop("server_id").equals(expected.drop("server_id"))
+    assert result["server_id"].to_list() == [far_apart[s - 1] for s in expected["server_id"]]
+    assert result.select("server_id", "bucket_start", "organization_id").is_unique().all()
+
+
+@pytest.mark.parametrize("width", [MINUTE, ONE_HOUR])
+def test_bucket_does_not_know_its_neighbours(width: timedelta) -> None:
+    """Buckets share matrices; padding or a shared length must not change a sum or a percentile."""
+    servers = list(range(1, 61))
+    random = np.random.default_rng(11)
+    frame = random_rows(11, servers=servers, lengths=random.integers(1, 300, 60).tolist())
+    together = bucket_statistics(frame, width=width)
+    for server in servers:
+        alone = bucket_statistics(frame.filter(pl.col("server_id") == server), width=width)
+        assert together.filter(pl.col("server_id") == server).equals(alone)
+
+
+def test_blocks_of_one_window_join_without_a_seam(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bucket lost or doubled where one block ends and the next begins would go unnoticed."""
+    frame = random_rows(3, servers=list(range(1, 41)), lengths=[9] * 40)
+    whole = bucket_statistics(frame, width=ONE_HOUR)
+    monkeypatch.setattr(statistics, "BLOCK_SAMPLES", 20)
+    assert bucket_statistics(frame, width=ONE_HOUR).equals(whole)
+
+
+def test_mean_is_the_sum_in_ascending_order_divided_once() -> None:
+    """Another order of summation differs in the last bit, so that a refresh would rewrite rows."""
+    values = [int(v) for v in np.random.default_rng(5).integers(0, 1 << 62, 500)]
+    raw = raw_frame(*(sample(k, memory_used_bytes=value) for k, value in enumerate(values)))
+    total = 0.0
+    for value in sorted(map(float, values)):
+        total += value
+    row = bucket_statistics(raw, width=ONE_HOUR).row(0, named=True)
+    assert row["memory_used_bytes_avg"] == float4(total / len(values))
+
+
+def test_negative_zero_is_zero() -> None:
+    """The two zeros sort in any order; which one is stored would be left to chance."""
+    for order in ([-0.0, 0.0, 0.0], [0.0, -0.0, 0.0], [-0.0, -0.0, -0.0], [-0.0]):
+        raw = raw_frame(*(sample(k, cpu_pct=value) for k, value in enumerate(order)))
+        row = bucket_statistics(raw, width=MINUTE).row(0, named=True)
+        assert {str(row[f"cpu_pct_{s}"]) for s in STATISTICS} == {"0.0"}
