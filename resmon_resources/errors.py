@@ -15,6 +15,7 @@ Belongs here: every exception that Resmon raises on purpose. Imports nothing of 
     │   ├── NameTaken               an organization or server of this name exists
     │   ├── OrganizationUnknown
     │   ├── OrganizationNotEmpty
+    │   ├── QuotaInvalid            a resource or limit that cannot be
     │   └── ServerUnknown
     ├── CollectionError             one server could not be read; carries its cause
     ├── ProbeUnreadable             bytes that are not an answer of the probe
@@ -90,6 +91,10 @@ class OrganizationUnknown(InventoryError):
 
 class OrganizationNotEmpty(InventoryError):
     """The organization still has servers or children."""
+
+
+class QuotaInvalid(InventoryError):
+    """A resource that cannot be limited, or a limit that cannot be."""
 
 
 class ServerUnknown(InventoryError):

@@ -16,6 +16,7 @@ begin
             tier.metrics_1day
         to resmon_reader;
         grant select (organization_id, name, parent_id) on inventory.organizations to resmon_reader;
+        grant select (organization_id, resource, limit_value, valid_from) on inventory.quotas to resmon_reader;
         -- Without host, user and identity file: they say how to get in.
         grant select (server_id, organization_id, name, tags, state, interval_seconds)
         on inventory.servers to resmon_reader;

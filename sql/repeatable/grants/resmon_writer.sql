@@ -22,6 +22,7 @@ begin
             inventory.servers,
             inventory.server_period,
             inventory.host_keys,
+            inventory.quotas,
             ops.raw_hour,
             ops.raw_day,
             ops.window_state,

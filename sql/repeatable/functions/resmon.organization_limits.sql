@@ -1,0 +1,39 @@
+-- Purpose: the limit that holds for each organization and resource at an instant: its own, else the nearest ancestor's.
+-- With the caller's rights. The tree is that of today.
+create or replace function resmon.organization_limits(p_at timestamptz default now())
+returns table (
+    organization_id integer,
+    resource text,
+    limit_value bigint,
+    limit_organization_id integer
+)
+language sql
+stable
+as $$
+    with recursive in_force as (
+        select distinct on (q.organization_id, q.resource)
+            q.organization_id,
+            q.resource,
+            q.limit_value
+        from inventory.quotas as q
+        where q.valid_from <= p_at
+        order by q.organization_id, q.resource, q.valid_from desc
+    ),
+    own as (
+        select f.organization_id, f.resource, f.limit_value from in_force as f where f.limit_value is not null
+    ),
+    held as (
+        select o.organization_id, o.resource, o.limit_value, o.organization_id as limit_organization_id from own as o
+        union all
+        select c.organization_id, h.resource, h.limit_value, h.limit_organization_id
+        from held as h
+        inner join inventory.organizations as c on c.parent_id = h.organization_id
+        where not exists (
+            select from own as o where o.organization_id = c.organization_id and o.resource = h.resource
+        )
+    )
+    select h.organization_id, h.resource, h.limit_value, h.limit_organization_id from held as h
+$$;
+
+comment on function resmon.organization_limits(timestamptz) is
+    'Limits in force at p_at: one row per organization and resource that has one, of its own or inherited from limit_organization_id.';
