@@ -17,6 +17,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "exec": ("resmon_cli.environment", "Run one command with these variables."),
     "db": ("resmon_cli.database", "Migrate the database, or open psql."),
     "org": ("resmon_cli.organizations", "Organizations: add, list, move, remove."),
+    "quota": ("resmon_cli.quotas", "Limits of organizations: set, list with what is used."),
     "server": ("resmon_cli.servers", "Servers: add, import, list, show, test, pause, remove."),
     "collect": ("resmon_cli.collect", "Collect from servers now."),
     "status": ("resmon_cli.status", "State and latest values of the fleet."),

@@ -9,7 +9,6 @@ import csv
 import io
 import json
 import os
-import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -24,6 +23,7 @@ from rich.table import Table
 
 from resmon_cli import render
 from resmon_cli.connection import data_connection
+from resmon_cli.times import parse_time
 from resmon_resources import inventory
 from resmon_resources.errors import ConfigurationInvalid
 from resmon_resources.sample_reader import Granularity, Kind, columns_of, stream_rows
@@ -44,8 +44,6 @@ _WIDTHS: Mapping[Granularity, timedelta] = {
     "1hour": timedelta(hours=1),
     "1day": timedelta(days=1),
 }
-_RELATIVE = re.compile(r"-(\d{1,6})\s*(s|m|min|h|d|w)")
-_SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 _ARROW_TYPES = {
     "text": pa.string(),
     "time": pa.timestamp("us", tz="UTC"),
@@ -112,31 +110,6 @@ def metrics_command(
         ) as batches:
             count = _write(batches, kind, output_format=output_format, output=output)
     _tell(count, kind, start=start, end=end, output=output)
-
-
-def parse_time(text: str, *, now: datetime) -> datetime:
-    """A moment in UTC from ISO 8601, `now`, or `-2h`; without an offset it is UTC.
-
-    Raises:
-        ConfigurationInvalid: says which forms are understood.
-    """
-    stripped = text.strip()
-    if stripped == "now":
-        return now
-    relative = _RELATIVE.fullmatch(stripped)
-    try:
-        if relative:
-            return now - timedelta(seconds=int(relative[1]) * _SECONDS[relative[2]])
-        moment = datetime.fromisoformat(stripped)
-        if moment.tzinfo is None:
-            return moment.replace(tzinfo=UTC)
-        return moment.astimezone(UTC)
-    except (ValueError, OverflowError) as error:
-        msg = (
-            f"{text!r} is not a time. Give 2026-03-01, 2026-03-01T12:00 (UTC), "
-            "2026-03-01T12:00+01:00, now, or a distance back from now: -30m, -2h, -7d."
-        )
-        raise ConfigurationInvalid(msg) from error
 
 
 def window_of(from_text: str, to_text: str, *, now: datetime) -> tuple[datetime, datetime]:

@@ -49,20 +49,32 @@ _LIMIT = re.compile(r"([+-]?[0-9][0-9_,]*(?:\.[0-9]+)?)\s*([A-Za-z]*)")
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
-    """A limit that holds for an organization and resource.
+class QuotaUsage:
+    """A limit that holds for an organization and resource, and what is used of it.
 
     Attributes:
         organization_id: the organization that is judged, with all below it.
         resource: one of `RESOURCES`.
         limit_value: servers, cores or bytes.
         limit_organization_id: whose limit it is: its own, or that of an ancestor.
+        used: the newest usage, in the same unit; None: not computed yet, or not known.
+        measured_until: the instant that `used` is told for, aware UTC; None: not computed yet.
+        exceeded_since: start of the hour from which the limit that held was exceeded without a
+            break; None when it was not.
     """
 
     organization_id: int
     resource: Resource
     limit_value: int
     limit_organization_id: int
+    used: int | None = None
+    measured_until: datetime | None = None
+    exceeded_since: datetime | None = None
+
+    @property
+    def state(self) -> QuotaState | None:
+        """State of the newest usage against the limit of now."""
+        return state_of(self.used, self.limit_value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,12 +201,27 @@ def set_quota(
     return QuotaSet(is_changed, replaced, next_from=next_from, next_value=next_value)
 
 
-def limits_at(connection: psycopg.Connection[Any], at: datetime) -> list[Limit]:
-    """Limits in force at an instant in today's tree: one for each organization and resource that
-    has one, of its own or inherited.
+def quota_usage(
+    connection: psycopg.Connection[Any],
+    *,
+    at: datetime,
+    organization_ids: Sequence[int] | None = None,
+) -> list[QuotaUsage]:
+    """Limits in force at an instant, own and inherited, with the newest usage; in no order.
+
+    Args:
+        connection: an open connection.
+        at: aware UTC; the tree is that of today.
+        organization_ids: only these; None means all.
     """
-    with connection.transaction(), connection.cursor(row_factory=class_row(Limit)) as cursor:
-        return cursor.execute(load_query("inventory", "select_limits"), {"at": at}).fetchall()
+    with connection.transaction(), connection.cursor(row_factory=class_row(QuotaUsage)) as cursor:
+        return cursor.execute(
+            load_query("inventory", "select_quota_usage"),
+            {
+                "at": at,
+                "organization_ids": None if organization_ids is None else list(organization_ids),
+            },
+        ).fetchall()
 
 
 def _checked(text: str, value: Decimal, *, resource: Resource) -> int:

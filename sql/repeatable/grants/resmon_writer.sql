@@ -3,7 +3,7 @@
 do $$
 begin
     if exists (select from pg_catalog.pg_roles where rolname = 'resmon_writer') then
-        grant usage on schema resmon, raw, tier, inventory, ops to resmon_writer;
+        grant usage on schema resmon, raw, tier, rollup, inventory, ops to resmon_writer;
         grant select on all tables in schema resmon to resmon_writer;
         grant execute on function resmon.live_position() to resmon_writer;
         grant select, insert, update, delete on
@@ -17,6 +17,7 @@ begin
             tier.metrics_5min,
             tier.metrics_1hour,
             tier.metrics_1day,
+            rollup.organization_resource_usage,
             inventory.organizations,
             inventory.organization_period,
             inventory.servers,

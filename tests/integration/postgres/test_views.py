@@ -35,6 +35,7 @@ def db(postgres_connection):
         ("tier.metrics_5min", "week"),
         ("tier.metrics_1hour", "month"),
         ("tier.metrics_1day", "year"),
+        ("rollup.organization_resource_usage", "month"),
     ):
         connection.execute(
             "select ops.ensure_partitions(%s, %s, %s, %s)",
@@ -70,6 +71,17 @@ def db(postgres_connection):
             "sample_count, expected_count, cpu_pct_avg) values (%s, 1, 1, 2, 2, 0.5)",
             [DAY],
         )
+    connection.execute(
+        "insert into inventory.quotas (organization_id, resource, valid_from, limit_value, set_at) "
+        "values (1, 'servers', %s, 2, %s)",
+        [DAY, DAY],
+    )
+    connection.execute(
+        "insert into rollup.organization_resource_usage (bucket_start, organization_id, "
+        "measured_until, server_count, measured_server_count, servers_limit, "
+        "servers_limit_organization_id, servers_state) values (%s, 1, %s, 2, 1, 2, 1, 'exceeded')",
+        [DAY, DAY + timedelta(hours=1)],
+    )
     return connection
 
 
@@ -101,6 +113,8 @@ def test_every_column_is_explained_and_every_view_uses_the_readers_rights(db):
             "filesystem_status",
             "filesystem_usage",
             "metric_aggregations",
+            "organization_quotas",
+            "organization_resource_usage",
             "organizations",
             "server_resource_metrics",
             "server_status",
@@ -220,6 +234,8 @@ def test_a_reader_sees_the_views_and_neither_logins_nor_partitions(db):
         "filesystem_usage",
         "filesystem_status",
         "organizations",
+        "organization_quotas",
+        "organization_resource_usage",
     ):
         assert rows(db, f"select * from resmon.{view}")
     for refused in (
