@@ -27,6 +27,7 @@ from dagster import (
 )
 
 from resmon_assets.naming import (
+    ARCHIVE_RAW,
     RAW_SAMPLES,
     TIER_1DAY,
     TIER_1HOUR,
@@ -96,6 +97,14 @@ metrics_1day_job = define_asset_job(
     "metrics_1day_job",
     selection=AssetSelection.assets(TIER_1DAY),
     description="The daily tier of closed UTC days.",
+    executor_def=in_process_executor,
+    tags={"dagster/priority": "5"},
+)
+
+archive_job = define_asset_job(
+    "archive_job",
+    selection=AssetSelection.assets(ARCHIVE_RAW),
+    description="Closed UTC days of raw samples as Parquet, verified.",
     executor_def=in_process_executor,
     tags={"dagster/priority": "5"},
 )
@@ -282,6 +291,22 @@ def metrics_1hour_schedule(context: ScheduleEvaluationContext) -> RunRequest:
     description="Computes the daily tier of the UTC day that has just closed.",
 )
 def metrics_1day_schedule(context: ScheduleEvaluationContext) -> RunRequest:
+    """The last closed UTC day."""
+    day = (context.scheduled_execution_time.astimezone(UTC) - timedelta(days=1)).strftime(
+        "%Y-%m-%d"
+    )
+    return RunRequest(run_key=day, partition_key=day)
+
+
+@schedule(
+    name="archive_schedule",
+    job=archive_job,
+    cron_schedule="20 0 * * *",
+    execution_timezone="UTC",
+    default_status=DefaultScheduleStatus.RUNNING,
+    description="Archives the UTC day that has just closed.",
+)
+def archive_schedule(context: ScheduleEvaluationContext) -> RunRequest:
     """The last closed UTC day."""
     day = (context.scheduled_execution_time.astimezone(UTC) - timedelta(days=1)).strftime(
         "%Y-%m-%d"

@@ -10,10 +10,13 @@ from typing import Any
 from dagster import Definitions, in_process_executor
 
 from resmon_assets import automation
+from resmon_assets.archive.assets import archive_raw_samples
+from resmon_assets.archive.checks import archive_raw_samples_checks
 from resmon_assets.raw.assets import raw_filesystem_usage, raw_server_resource_metrics
 from resmon_assets.raw.collect_now import collect_now_job
 from resmon_assets.tier.assets import TIER_ASSETS
 from resmon_assets.tier.checks import TIER_CHECKS
+from resmon_resources.archive_resource import ArchiveResource
 from resmon_resources.clock import ClockResource
 from resmon_resources.postgres import PostgresResource
 from resmon_resources.ssh_resource import SshResource
@@ -23,29 +26,37 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> Definitio
     """All definitions of Resmon.
 
     Args:
-        resource_overrides: resources by key (`postgres`, `ssh`, `clock`) in place of the usual
-            ones; tests and special environments pass theirs. Any: Dagster takes any object as a
-            resource.
+        resource_overrides: resources by key (`postgres`, `ssh`, `clock`, `archive`) in place of the
+            usual ones; tests and special environments pass theirs. Any: Dagster takes any object as
+            a resource.
     """
     resources: dict[str, Any] = {
         "postgres": PostgresResource(),
         "ssh": SshResource(),
         "clock": ClockResource(),
+        "archive": ArchiveResource(),
     }
     return Definitions(
-        assets=[raw_server_resource_metrics, raw_filesystem_usage, *TIER_ASSETS],
-        asset_checks=TIER_CHECKS,
+        assets=[
+            raw_server_resource_metrics,
+            raw_filesystem_usage,
+            *TIER_ASSETS,
+            archive_raw_samples,
+        ],
+        asset_checks=[*TIER_CHECKS, archive_raw_samples_checks],
         jobs=[
             automation.collect_raw_job,
             automation.refresh_metrics_job,
             automation.metrics_1hour_job,
             automation.metrics_1day_job,
+            automation.archive_job,
             collect_now_job,
         ],
         schedules=[
             automation.refresh_metrics_schedule,
             automation.metrics_1hour_schedule,
             automation.metrics_1day_schedule,
+            automation.archive_schedule,
         ],
         sensors=[automation.collect_raw_sensor],
         resources=resources | dict(resource_overrides or {}),

@@ -78,6 +78,28 @@ RAW_SAMPLES = (
 )
 """raw.server_resource_metrics."""
 
+ARCHIVED_SAMPLES = (
+    "server_id",
+    "organization_id",
+    "collected_at",
+    "cpu_pct",
+    "cpu_count",
+    "memory_used_bytes",
+    "memory_total_bytes",
+    "disk_used_bytes",
+    "disk_total_bytes",
+    "network_in_bytes",
+    "network_out_bytes",
+    "elapsed_ms",
+    "load_1m",
+    "load_5m",
+    "load_15m",
+    "uptime_seconds",
+    "clock_skew_seconds",
+)
+"""Columns of raw that are archived, in the order of its files: all but commit_sequence, which means
+something to live consumers only and is null in restored rows."""
+
 RAW_FILE_SYSTEMS = (
     Column("collected_at", INSTANT, is_nullable=False),
     Column("total_bytes", pl.Int64(), "bytes"),

@@ -14,6 +14,7 @@ TIER_1MIN = AssetKey(["tier", "metrics_1min"])
 TIER_5MIN = AssetKey(["tier", "metrics_5min"])
 TIER_1HOUR = AssetKey(["tier", "metrics_1hour"])
 TIER_1DAY = AssetKey(["tier", "metrics_1day"])
+ARCHIVE_RAW = AssetKey(["archive", "raw_samples"])
 
 BATCH_POOL = "batch"
 """Pool of all heavy assets; limited so that a backfill never delays a tick. Collectors are in no

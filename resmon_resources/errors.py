@@ -20,7 +20,11 @@ Belongs here: every exception that Resmon raises on purpose. Imports nothing of 
     ├── CollectionError             one server could not be read; carries its cause
     ├── ProbeUnreadable             bytes that are not an answer of the probe
     ├── SampleUnusable              a stored sample holds what no probe can have measured
-    └── WindowRefused               a window cannot be computed without losing what is stored
+    ├── WindowRefused               a window cannot be computed without losing what is stored
+    └── ArchiveError
+        ├── ArchiveUnusable         the folder or bucket cannot be read or written
+        ├── ArchiveDamaged          what is archived is not what the manifest says
+        └── NotArchived             no such day in the archive
 
 A message says what was tried, on what, what happened, and what the reader can do.
 """
@@ -125,3 +129,27 @@ class SampleUnusable(ResmonError):
 
 class WindowRefused(ResmonError):
     """A window cannot be computed without losing what is stored: its raw samples are gone."""
+
+
+class ArchiveError(ResmonError):
+    """Something about the archive of raw samples."""
+
+
+class ArchiveUnusable(ArchiveError):
+    """The archive's folder or bucket cannot be reached, read or written."""
+
+
+class ArchiveDamaged(ArchiveError):
+    """A file of the archive is missing or is not what its manifest says.
+
+    Attributes:
+        path: the file, below the archive's URL.
+    """
+
+    def __init__(self, message: str, *, path: str) -> None:
+        super().__init__(message)
+        self.path = path
+
+
+class NotArchived(ArchiveError):
+    """The archive holds nothing of a day."""

@@ -10,11 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
+from urllib.parse import urlsplit
 
 from resmon_resources.errors import ConfigurationInvalid
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 """Folder that holds sql/, workspace.yaml and dagster.yaml beside the packages."""
+
+ARCHIVE_SCHEMES = ("file", "s3", "gs", "az", "memory")
+"""Kinds of stores that the archive may lie in."""
 
 HostKeyMode = Literal["known_hosts", "first-use"]
 """What becomes of a server whose host key nobody vouches for: refused, or pinned at first use."""
@@ -40,6 +44,8 @@ class Settings:
             first key (RESMON_HOST_KEYS, default `known_hosts`).
         spool_bytes: bound of the samples on disk while PostgreSQL is away (RESMON_SPOOL_MB, default
             1024: more than eight hours of 10,000 servers), over all shards.
+        archive_url: where raw samples are archived (RESMON_ARCHIVE_URL, default the folder
+            `archive` in the state folder); file, s3, gs, az or memory. Holds no credentials.
     """
 
     home: Path
@@ -51,6 +57,7 @@ class Settings:
     shards: int
     host_keys: HostKeyMode
     spool_bytes: int
+    archive_url: str
 
     @property
     def trusts_first_use(self) -> bool:
@@ -90,9 +97,9 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
                 "server."
             )
             raise ConfigurationInvalid(msg)
-    home = env.get("RESMON_HOME") or str(PROJECT_ROOT / ".resmon")
+    home = Path(env.get("RESMON_HOME") or PROJECT_ROOT / ".resmon").expanduser().resolve()
     return Settings(
-        home=Path(home).expanduser().resolve(),
+        home=home,
         postgres_dsn=dsn,
         dagster_dsn=dagster_dsn,
         postgres_os_user=env.get("RESMON_POSTGRES_OS_USER") or "resmon",
@@ -101,6 +108,7 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         shards=_positive_integer(env, "RESMON_COLLECT_SHARDS", default=1, maximum=64),
         host_keys=_host_key_mode(env),
         spool_bytes=_positive_integer(env, "RESMON_SPOOL_MB", default=1024, maximum=2**20) * 2**20,
+        archive_url=_archive_url(env, home),
     )
 
 
@@ -116,6 +124,29 @@ def _host_key_mode(env: Mapping[str, str]) -> HostKeyMode:
         "Host keys are never ignored."
     )
     raise ConfigurationInvalid(msg)
+
+
+def _archive_url(env: Mapping[str, str], home: Path) -> str:
+    """RESMON_ARCHIVE_URL; a path becomes a file URL."""
+    text = env.get("RESMON_ARCHIVE_URL") or str(home / "archive")
+    if "://" not in text:
+        return Path(text).expanduser().resolve().as_uri()
+    parts = urlsplit(text)
+    if parts.scheme not in ARCHIVE_SCHEMES:
+        msg = (
+            f"RESMON_ARCHIVE_URL has the scheme {parts.scheme}. Give it a folder, or a URL that "
+            f"begins with one of {', '.join(f'{scheme}://' for scheme in ARCHIVE_SCHEMES)}."
+        )
+        raise ConfigurationInvalid(msg)
+    if "@" in parts.netloc or parts.query:
+        # Not quoted: it may hold a password.
+        msg = (
+            "RESMON_ARCHIVE_URL holds a user, a password or parameters. Leave them out: "
+            "credentials come from the environment (AWS_ACCESS_KEY_ID and the like), see "
+            "docs/sql.md."
+        )
+        raise ConfigurationInvalid(msg)
+    return text.rstrip("/")
 
 
 def _positive_integer(env: Mapping[str, str], name: str, *, default: int, maximum: int) -> int:

@@ -9,7 +9,7 @@ import gc
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 import sqlalchemy.exc
@@ -36,7 +36,8 @@ from resmon_assets.raw.collector import HOUR, Collector, Ended, Figures
 from resmon_assets.raw.difference import status_of
 from resmon_assets.raw.schedule import shard_of
 from resmon_assets.raw.supervision import REQUEST_AHEAD
-from resmon_assets.reporting import table_metadata
+from resmon_assets.reporting import errors_sorted, instant_text, table_metadata
+from resmon_resources.archive_resource import ArchiveResource
 from resmon_resources.collector_registry import collectors_of
 from resmon_resources.collector_storage import CollectorStorage
 from resmon_resources.postgres import PostgresResource
@@ -47,6 +48,8 @@ from resmon_resources.process_limits import (
     raise_open_files,
     read_limits,
 )
+from resmon_resources.raw_archive import read_manifest
+from resmon_resources.raw_restore import KEEP_DAYS, MAXIMUM_KEEP_DAYS, Restored, restore_day
 from resmon_resources.settings import load_settings
 from resmon_resources.spool import RefusedRows, Spool
 from resmon_resources.ssh_resource import SshResource
@@ -55,6 +58,9 @@ logger = logging.getLogger(__name__)
 
 EARLIEST_START = REQUEST_AHEAD + timedelta(seconds=60)
 """A run for a coming hour is refused when it is requested earlier than this."""
+MAXIMUM_RESTORED_DAYS = 7
+"""Days that one run brings back from the archive: as long as raw is kept. Whoever materializes all
+partitions does not mean to fill the disk."""
 STATUS_EVERY = timedelta(seconds=20)
 """How often a collector asks Dagster whether its own run is still wanted."""
 STATUS_RETRY = timedelta(minutes=2)
@@ -73,6 +79,12 @@ class CollectConfig(Config):
     shard: int | None = Field(
         default=None, ge=0, lt=64, description="Shard to collect; none means all shards."
     )
+    keep_days: int = Field(
+        default=KEEP_DAYS,
+        ge=1,
+        le=MAXIMUM_KEEP_DAYS,
+        description="Days for which retention leaves a day alone that this run restores.",
+    )
 
 
 @asset(
@@ -89,13 +101,15 @@ def raw_server_resource_metrics(
     config: CollectConfig,
     postgres: PostgresResource,
     ssh: SshResource,
+    archive: ArchiveResource,
 ) -> MaterializeResult[None]:
     """CPU, memory, disk, network, load and uptime of every server, every 30 seconds.
 
     Materializing the running hour collects until the hour is over; the sensor `collect_raw_sensor`
     does that by itself, and turning it off ends collection. A past hour is not collected again: its
-    rows are counted and reported. Every five minutes the run records what those minutes brought;
-    `complete` says whether the hour is over.
+    rows are counted and reported; when they are gone and the day is archived, the whole day is
+    restored first and kept for `keep_days`. Every five minutes the run records what those minutes
+    brought; `complete` says whether the hour is over.
     """
     _configure_logging()
     window = context.partition_time_window
@@ -108,7 +122,9 @@ def raw_server_resource_metrics(
         )
         raise _refusal(msg)
     if end <= now:
-        return _report_past(postgres, start=start, end=end)
+        with errors_sorted(context):
+            restored = _restore_past(context, config, postgres, archive, start=start, end=end)
+            return _report_past(postgres, start=start, end=end, restored=restored)
     if start - now > EARLIEST_START:
         msg = (
             f"The hour {hour_key(start)} begins in {(start - now).total_seconds() / 60:.0f} "
@@ -308,8 +324,61 @@ def figures_metadata(figures: Figures, *, now: datetime, is_complete: bool) -> M
     return metadata
 
 
+def _restore_past(
+    context: AssetExecutionContext,
+    config: CollectConfig,
+    postgres: PostgresResource,
+    archive: ArchiveResource,
+    *,
+    start: datetime,
+    end: datetime,
+) -> list[Restored]:
+    """Bring back archived days of which raw lacks a whole hour of [start, end).
+
+    Only then the archive is asked at all: hours that are there are reported without it.
+    """
+    with postgres.connect() as connection:
+        counts: dict[datetime, int] = dict(
+            connection.execute(
+                load_query("raw", "count_hours"), {"start": start, "end": end}
+            ).fetchall()
+        )
+    hours = [start + k * HOUR for k in range((end - start) // HOUR)]
+    empty = [hour for hour in hours if hour not in counts]
+    if not empty:
+        return []
+    store = archive.open()
+    days = []
+    for day in sorted({hour.date() for hour in empty}):
+        manifest = read_manifest(store, day)
+        wanted = [hour for hour in empty if hour.date() == day]
+        if manifest is not None and any(manifest.rows_between(h, h + HOUR) for h in wanted):
+            days.append(day)
+    if len(days) > MAXIMUM_RESTORED_DAYS:
+        msg = (
+            f"The range {hour_key(start)} to {hour_key(end - HOUR)} needs {len(days)} days from "
+            f"the archive; a run restores at most {MAXIMUM_RESTORED_DAYS}. Choose a shorter range. "
+            "Nothing was changed."
+        )
+        raise _refusal(msg)
+    keep_for = timedelta(days=config.keep_days)
+    restored = []
+    for day in days:
+        one = restore_day(postgres, store, day, now=_utc_now(), keep_for=keep_for)
+        context.log.info(
+            "%s restored from %s: %d rows new of %d, kept until %s",
+            day,
+            store.url,
+            one.new_rows,
+            one.manifest.rows,
+            instant_text(one.kept_until),
+        )
+        restored.append(one)
+    return restored
+
+
 def _report_past(
-    postgres: PostgresResource, *, start: datetime, end: datetime
+    postgres: PostgresResource, *, start: datetime, end: datetime, restored: Sequence[Restored]
 ) -> MaterializeResult[None]:
     """Count the rows of hours that are over; changes nothing."""
     with postgres.connect() as connection:
@@ -319,17 +388,23 @@ def _report_past(
     samples, servers = (row[0], row[1]) if row is not None else (0, 0)
     if samples == 0:
         msg = (
-            f"No sample is stored for {hour_key(start)} to {hour_key(end)}, and a past hour cannot "
-            "be collected again. Nothing was changed."
+            f"No sample is stored for {hour_key(start)} to {hour_key(end)}, the archive has none "
+            "of it, and a past hour cannot be collected again: it is gone for good, or nothing was "
+            "collected then. Nothing was changed."
         )
         raise _refusal(msg)
-    return MaterializeResult(
-        metadata={
-            "samples": MetadataValue.int(samples),
-            "servers_processed": MetadataValue.int(servers),
-            "complete": MetadataValue.bool(True),
-        }
-    )
+    metadata: Metadata = {
+        "samples": MetadataValue.int(samples),
+        "servers_processed": MetadataValue.int(servers),
+        "complete": MetadataValue.bool(True),
+    }
+    if restored:
+        metadata["restored_rows"] = MetadataValue.int(sum(one.new_rows for one in restored))
+        metadata["restored_days"] = MetadataValue.int(len(restored))
+        metadata["kept_until"] = MetadataValue.text(
+            min(one.kept_until for one in restored).isoformat()
+        )
+    return MaterializeResult(metadata=metadata)
 
 
 def _held_message(postgres: PostgresResource, *, hour: datetime, shard: int) -> str:

@@ -15,6 +15,7 @@ from resmon_assets.raw import assets
 from resmon_assets.raw.assets import raw_server_resource_metrics
 from resmon_assets.raw.difference import status_of
 from resmon_resources import collector_registry as registry
+from resmon_resources.archive_resource import ArchiveResource
 from resmon_resources.inventory import add_organization, add_server
 from resmon_resources.sample_store import Sample, commit_batch, ensure_raw_partitions
 from resmon_resources.ssh_resource import SshResource
@@ -64,6 +65,7 @@ def run_asset(postgres, tmp_path, instance, monkeypatch):
             resources={
                 "postgres": postgres,
                 "ssh": SshResource(known_hosts=str(tmp_path / "known_hosts")),
+                "archive": ArchiveResource(url=(tmp_path / "archive").as_uri()),
             },
             tags=tags,
             raise_on_error=False,
