@@ -136,7 +136,7 @@ def _require_columns(
 ) -> None:
     """Refuse a day that has columns which the table does not have."""
     rows = connection.execute(
-        load_query("tier", "read_columns").encode(), {"table": manifest.table}
+        load_query("window", "read_columns").encode(), {"table": manifest.table}
     ).fetchall()
     unknown = sorted(set(columns) - {name for name, _, _ in rows})
     if unknown:

@@ -95,7 +95,8 @@ def test_rows_that_come_during_the_run_leave_the_day_stale(
 ) -> None:
     """Lets back: the revision read beside the snapshot, so that a late row is never archived."""
     archiving.store(MIDNIGHT, MIDNIGHT + 2 * HOUR)
-    put, late = ArchiveStore.put, []
+    put = ArchiveStore.put
+    late: list[int] = []
 
     def put_after_a_late_row(self: ArchiveStore, path: str, data: bytes) -> None:
         if not late:

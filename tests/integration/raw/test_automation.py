@@ -17,6 +17,7 @@ from resmon_assets.automation import (
     RANGE_END_TAG,
     RANGE_START_TAG,
     SHARD_TAG,
+    archive_schedule,
     collect_raw_job,
     collect_raw_sensor,
     contiguous_ranges,
@@ -240,6 +241,7 @@ def test_an_old_stale_hour_does_not_starve_behind_the_running_one(postgres):
     [
         (metrics_1hour_schedule, datetime(2026, 3, 1, 0, 2, tzinfo=UTC), "2026-02-28-23:00"),
         (metrics_1day_schedule, datetime(2026, 3, 1, 0, 10, tzinfo=UTC), "2026-02-28"),
+        (archive_schedule, datetime(2026, 3, 1, 0, 20, tzinfo=UTC), "2026-02-28"),
     ],
 )
 def test_the_last_closed_window_is_taken(schedule, at, partition):
