@@ -28,6 +28,7 @@ from dagster import (
 
 from resmon_assets.naming import (
     ARCHIVE_RAW,
+    DAGSTER_HISTORY,
     RAW_SAMPLES,
     TIER_1DAY,
     TIER_1HOUR,
@@ -37,6 +38,8 @@ from resmon_assets.naming import (
 )
 from resmon_assets.partitions import FIRST_DAY, HOUR_FORMAT, hour_key
 from resmon_assets.raw.supervision import HOUR, Action, RunFact, supervise, wanted_hours
+from resmon_assets.retention.history import day_before, old_runs
+from resmon_assets.retention.history_asset import KEEP_DAYS
 from resmon_resources import collector_registry, window_ledger
 from resmon_resources.postgres import PostgresResource
 from resmon_resources.settings import load_settings
@@ -107,6 +110,14 @@ archive_job = define_asset_job(
     description="Closed UTC days of raw samples as Parquet, verified.",
     executor_def=in_process_executor,
     tags={"dagster/priority": "5"},
+)
+
+dagster_history_job = define_asset_job(
+    "dagster_history_job",
+    selection=AssetSelection.assets(DAGSTER_HISTORY),
+    description="Dagster's own runs, events and logs of more than two weeks ago.",
+    executor_def=in_process_executor,
+    tags={"dagster/priority": "1"},
 )
 
 
@@ -312,3 +323,23 @@ def archive_schedule(context: ScheduleEvaluationContext) -> RunRequest:
         "%Y-%m-%d"
     )
     return RunRequest(run_key=day, partition_key=day)
+
+
+@schedule(
+    name="dagster_history_schedule",
+    job=dagster_history_job,
+    cron_schedule="3 * * * *",
+    execution_timezone="UTC",
+    default_status=DefaultScheduleStatus.RUNNING,
+    description="Prunes Dagster's own history after midnight, and goes on hourly until it is done.",
+)
+def dagster_history_schedule(context: ScheduleEvaluationContext) -> RunRequest | SkipReason:
+    """Once a day, and again while runs are left that are too old."""
+    now = context.scheduled_execution_time.astimezone(UTC)
+    cutoff = day_before(now, KEEP_DAYS)
+    if now.hour > 0 and next(old_runs(context.instance, cutoff=cutoff), None) is None:
+        return SkipReason(f"no run is older than {cutoff:%Y-%m-%d}")
+    return RunRequest(
+        run_key=now.isoformat(),
+        run_config={"ops": {"retention__dagster_history": {"config": {"dry_run": False}}}},
+    )

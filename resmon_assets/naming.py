@@ -15,6 +15,7 @@ TIER_5MIN = AssetKey(["tier", "metrics_5min"])
 TIER_1HOUR = AssetKey(["tier", "metrics_1hour"])
 TIER_1DAY = AssetKey(["tier", "metrics_1day"])
 ARCHIVE_RAW = AssetKey(["archive", "raw_samples"])
+DAGSTER_HISTORY = AssetKey(["retention", "dagster_history"])
 
 BATCH_POOL = "batch"
 """Pool of all heavy assets; limited so that a backfill never delays a tick. Collectors are in no

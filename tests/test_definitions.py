@@ -38,9 +38,10 @@ def graph_text(definitions: Definitions) -> str:
             f"  deps        {', '.join(sorted(table_of(d.asset_key) for d in spec.deps)) or '-'}"
         )
         partitions = spec.partitions_def
-        lines.append(
-            f"  partitions  {type(partitions).__name__} end_offset={partitions.end_offset}"
+        told = (
+            f"{type(partitions).__name__} end_offset={partitions.end_offset}" if partitions else "-"
         )
+        lines.append(f"  partitions  {told}")
         lines.append(f"  pools       {', '.join(sorted(node.pools or [])) or '-'}")
         lines.append(
             f"  checks      {', '.join(sorted(key.name for key in node.check_keys)) or '-'}"

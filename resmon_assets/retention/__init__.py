@@ -1,0 +1,1 @@
+"""Stage retention: drops what is over its age and covered elsewhere; nothing reads it."""
