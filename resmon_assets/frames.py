@@ -1,4 +1,4 @@
-"""Columns of the raw and tier tables as polars sees them, with units: named here and nowhere else.
+"""Columns of the tables as polars sees them, with units: named here and nowhere else.
 
 Belongs here: names, dtypes and units in the order of the tables (a test compares them with the
 database), and the names of metrics and statistics. Computes nothing. Imports polars only.
@@ -140,6 +140,36 @@ TIER_ROWS = (
     ),
 )
 """tier.metrics_1min, _5min, _1hour and _1day."""
+
+RESOURCES = ("servers", "cpu_cores", "memory_bytes", "storage_bytes", "bandwidth_bytes_per_month")
+"""What a quota can limit; the names are those of resmon_resources/quotas.py (tested)."""
+
+RESOURCE_USAGE_KEY = ("organization_id", "bucket_start")
+
+RESOURCE_USAGE_ROWS = (
+    Column("bucket_start", INSTANT, is_nullable=False),
+    Column("organization_id", pl.Int32(), is_nullable=False),
+    Column("measured_until", INSTANT, is_nullable=False),
+    Column("server_count", pl.Int32(), "servers", is_nullable=False),
+    Column("measured_server_count", pl.Int32(), "servers", is_nullable=False),
+    Column("cpu_cores", pl.Int32(), "cores"),
+    Column("memory_total_bytes", pl.Int64(), "bytes"),
+    Column("memory_used_bytes", pl.Int64(), "bytes"),
+    Column("storage_total_bytes", pl.Int64(), "bytes"),
+    Column("storage_used_bytes", pl.Int64(), "bytes"),
+    Column("network_in_bytes", pl.Int64(), "bytes since the month began"),
+    Column("network_out_bytes", pl.Int64(), "bytes since the month began"),
+    *(
+        column
+        for resource in RESOURCES
+        for column in (
+            Column(f"{resource}_limit", pl.Int64(), resource),
+            Column(f"{resource}_limit_organization_id", pl.Int32()),
+            Column(f"{resource}_state", pl.String()),
+        )
+    ),
+)
+"""rollup.organization_resource_usage."""
 
 
 def schema_of(columns: tuple[Column, ...], *, only: tuple[str, ...] | None = None) -> pl.Schema:

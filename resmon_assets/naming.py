@@ -16,6 +16,10 @@ TIER_1HOUR = AssetKey(["tier", "metrics_1hour"])
 TIER_1DAY = AssetKey(["tier", "metrics_1day"])
 ARCHIVE_RAW = AssetKey(["archive", "raw_samples"])
 DAGSTER_HISTORY = AssetKey(["retention", "dagster_history"])
+ROLLUP_5MIN = AssetKey(["rollup", "organization_metrics_5min"])
+ROLLUP_1HOUR = AssetKey(["rollup", "organization_metrics_1hour"])
+ROLLUP_1DAY = AssetKey(["rollup", "organization_metrics_1day"])
+RESOURCE_USAGE = AssetKey(["rollup", "organization_resource_usage"])
 
 BATCH_POOL = "batch"
 """Pool of all heavy assets; limited so that a backfill never delays a tick. Collectors are in no

@@ -24,6 +24,8 @@ PURE = (
     "resmon_assets/raw/schedule.py",
     "resmon_assets/tier/statistics.py",
     "resmon_assets/tier/expectation.py",
+    "resmon_assets/rollup/quotas.py",
+    "resmon_assets/rollup/usage.py",
     "resmon_assets/rollup/tree.py",
     "resmon_resources/probe/framing.py",
     "resmon_resources/probe/reading.py",
