@@ -29,6 +29,7 @@ from dagster import (
 from resmon_assets.naming import (
     ARCHIVE_RAW,
     DAGSTER_HISTORY,
+    PRUNED,
     RAW_SAMPLES,
     TIER_1DAY,
     TIER_1HOUR,
@@ -40,8 +41,10 @@ from resmon_assets.partitions import FIRST_DAY, HOUR_FORMAT, hour_key
 from resmon_assets.raw.supervision import HOUR, Action, RunFact, supervise, wanted_hours
 from resmon_assets.retention.history import day_before, old_runs
 from resmon_assets.retention.history_asset import KEEP_DAYS
+from resmon_assets.tier.tiers import TIERS
 from resmon_resources import collector_registry, window_ledger
 from resmon_resources.postgres import PostgresResource
+from resmon_resources.retention_store import Downstream
 from resmon_resources.settings import load_settings
 
 SHARD_TAG = "resmon/shard"
@@ -119,6 +122,22 @@ dagster_history_job = define_asset_job(
     executor_def=in_process_executor,
     tags={"dagster/priority": "1"},
 )
+
+retention_job = define_asset_job(
+    "retention_job",
+    selection=AssetSelection.assets(PRUNED),
+    description="Drops what is older than the policy and covered; a dry run unless told otherwise.",
+    executor_def=in_process_executor,
+)
+
+DOWNSTREAM = (
+    *(
+        Downstream(tier.table.name, source=table_of(RAW_SAMPLES), window=tier.table.window)
+        for tier in TIERS
+    ),
+    Downstream(table_of(ARCHIVE_RAW), source=table_of(RAW_SAMPLES), window=timedelta(days=1)),
+)
+"""What must be finished before retention drops what it is computed from."""
 
 
 @sensor(
@@ -342,4 +361,24 @@ def dagster_history_schedule(context: ScheduleEvaluationContext) -> RunRequest |
     return RunRequest(
         run_key=now.isoformat(),
         run_config={"ops": {"retention__dagster_history": {"config": {"dry_run": False}}}},
+    )
+
+
+@schedule(
+    name="retention_schedule",
+    job=retention_job,
+    cron_schedule="10 1 * * *",
+    execution_timezone="UTC",
+    default_status=DefaultScheduleStatus.RUNNING,
+    description="Drops what is older than the policy, after the day was computed and archived.",
+)
+def retention_schedule(context: ScheduleEvaluationContext) -> RunRequest:
+    """What is expired at the end of the last closed UTC day."""
+    day = (context.scheduled_execution_time.astimezone(UTC) - timedelta(days=1)).strftime(
+        "%Y-%m-%d"
+    )
+    return RunRequest(
+        run_key=day,
+        partition_key=day,
+        run_config={"ops": {"retention__pruned_partitions": {"config": {"dry_run": False}}}},
     )

@@ -14,6 +14,7 @@ from resmon_assets.archive.assets import archive_raw_samples
 from resmon_assets.archive.checks import archive_raw_samples_checks
 from resmon_assets.raw.assets import raw_filesystem_usage, raw_server_resource_metrics
 from resmon_assets.raw.collect_now import collect_now_job
+from resmon_assets.retention.assets import pruned_partitions_asset
 from resmon_assets.retention.history_asset import retention_dagster_history
 from resmon_assets.tier.assets import TIER_ASSETS
 from resmon_assets.tier.checks import TIER_CHECKS
@@ -44,6 +45,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> Definitio
             *TIER_ASSETS,
             archive_raw_samples,
             retention_dagster_history,
+            pruned_partitions_asset(automation.DOWNSTREAM),
         ],
         asset_checks=[*TIER_CHECKS, archive_raw_samples_checks],
         jobs=[
@@ -53,6 +55,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> Definitio
             automation.metrics_1day_job,
             automation.archive_job,
             automation.dagster_history_job,
+            automation.retention_job,
             collect_now_job,
         ],
         schedules=[
@@ -61,6 +64,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> Definitio
             automation.metrics_1day_schedule,
             automation.archive_schedule,
             automation.dagster_history_schedule,
+            automation.retention_schedule,
         ],
         sensors=[automation.collect_raw_sensor],
         resources=resources | dict(resource_overrides or {}),

@@ -20,6 +20,7 @@ ROLLUP_5MIN = AssetKey(["rollup", "organization_metrics_5min"])
 ROLLUP_1HOUR = AssetKey(["rollup", "organization_metrics_1hour"])
 ROLLUP_1DAY = AssetKey(["rollup", "organization_metrics_1day"])
 RESOURCE_USAGE = AssetKey(["rollup", "organization_resource_usage"])
+PRUNED = AssetKey(["retention", "pruned_partitions"])
 
 BATCH_POOL = "batch"
 """Pool of all heavy assets; limited so that a backfill never delays a tick. Collectors are in no

@@ -11,7 +11,8 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import replace
+from datetime import date, datetime, timedelta
 from typing import Any, TypeVar
 
 import psycopg
@@ -37,6 +38,7 @@ from resmon_resources.sample_store import (
 )
 from resmon_resources.session_choice import ModeChosen
 from resmon_resources.spool import RefusedRows, Row
+from resmon_resources.too_late import ensure_unless_pruned, keep_too_late, pruned_days
 
 logger = logging.getLogger(__name__)
 
@@ -235,26 +237,47 @@ class CollectorStorage:
         """Write one batch; None while the database is away, it is to be written again then.
 
         A row that the database refuses by itself is kept apart (see RefusedRows) and counted; the
-        others of its batch are stored. Partitions of days long past are made when they are missing.
+        others of its batch are stored. Partitions of days long past are made when they are missing;
+        rows of a day that retention dropped are kept apart until it is restored (too_late.py).
         """
         refused: list[tuple[Row, Exception]] = []
+        instants = [
+            *(sample.collected_at for sample in samples),
+            *(item.collected_at for item in file_systems),
+        ]
 
         def write(connection: psycopg.Connection[Any]) -> Committed:
-            self._ensure_days(connection, [*samples, *file_systems])
+            gone = pruned_days(connection, instants, now=now)
+            timely = [row for row in samples if row.collected_at.date() not in gone]
+            timely_systems = [row for row in file_systems if row.collected_at.date() not in gone]
+            self._ensure_days(connection, [*timely, *timely_systems], now=now)
             try:
-                return commit_batch(
+                committed = commit_batch(
                     connection,
-                    samples=samples,
+                    samples=timely,
                     failures=failures,
                     stretches=stretches,
                     status_of=self._status_of,
                     shard=self._shards[0],
-                    file_systems=file_systems,
+                    file_systems=timely_systems,
                 )
             except REFUSED:
+                if pruned_days(connection, instants, now=now) != gone:
+                    # Retention has dropped a day since it was asked for.
+                    return write(connection)
                 refused.clear()
-                rows: list[Row] = [*samples, *failures, *stretches, *file_systems]
-                return self._write_apart(connection, rows, refused)
+                rows: list[Row] = [*timely, *failures, *stretches, *timely_systems]
+                committed = self._write_apart(connection, rows, refused)
+            if not gone:
+                return committed
+            late: list[Sample | FileSystemUsage] = [
+                *(row for row in samples if row.collected_at.date() in gone),
+                *(row for row in file_systems if row.collected_at.date() in gone),
+            ]
+            known = len(refused)
+            too_late = _keep_too_late(connection, late, refused, now=now)
+            committed = replace(committed, refused=committed.refused + len(refused) - known)
+            return replace(committed, too_late=too_late)
 
         committed = self._on_write(write, now=now)
         if committed is not None and refused:
@@ -308,13 +331,16 @@ class CollectorStorage:
         return done
 
     def _ensure_days(
-        self, connection: psycopg.Connection[Any], rows: Sequence[Sample | FileSystemUsage]
+        self,
+        connection: psycopg.Connection[Any],
+        rows: Sequence[Sample | FileSystemUsage],
+        *,
+        now: datetime,
     ) -> None:
         """Make day partitions that `open` has not made: a spool may be days old."""
         for day in sorted({row.collected_at.date() for row in rows} - self._days):
-            start = datetime(day.year, day.month, day.day, tzinfo=UTC)
             try:
-                ensure_raw_partitions(connection, start=start, end=start)
+                ensure_unless_pruned(connection, day, now=now)
             except REFUSED as error:
                 logger.warning("no partition of raw could be made for %s: %s", day, error)
             self._days.add(day)
@@ -416,3 +442,20 @@ class CollectorStorage:
             self._stack.close()
         except psycopg.Error as error:
             logger.debug("closing a broken connection: %s", error)
+
+
+def _keep_too_late(
+    connection: psycopg.Connection[Any],
+    rows: Sequence[Sample | FileSystemUsage],
+    refused: list[tuple[Row, Exception]],
+    *,
+    now: datetime,
+) -> int:
+    """Keep rows of pruned days, one by one when some are refused; how many were new."""
+    try:
+        return keep_too_late(connection, rows, now=now)
+    except REFUSED as error:
+        if len(rows) == 1:
+            refused.append((rows[0], error))
+            return 0
+        return sum(_keep_too_late(connection, [row], refused, now=now) for row in rows)

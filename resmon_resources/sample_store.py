@@ -144,12 +144,14 @@ class Committed:
         commit_sequence: number of the commit; None when it stored neither a sample nor a failure.
         notify_error: why live consumers could not be told; None when they were, or need not be.
         refused: rows of any kind that the database refused and that were not written.
+        too_late: rows of days that retention dropped, kept apart.
     """
 
     inserted: int
     duplicates: int
     file_systems: int = 0
     refused: int = 0
+    too_late: int = 0
     # Another one in each commit, so of no use to compare two.
     commit_sequence: int | None = field(default=None, compare=False)
     notify_error: str | None = field(default=None, compare=False)

@@ -311,6 +311,7 @@ def figures_metadata(figures: Figures, *, now: datetime, is_complete: bool) -> M
         "spooled_samples": MetadataValue.int(figures.spooled),
         "recovered_samples": MetadataValue.int(figures.recovered),
         "refused_rows": MetadataValue.int(figures.refused),
+        "too_late_rows": MetadataValue.int(figures.too_late),
         "seconds": MetadataValue.float(round((now - figures.started_at).total_seconds(), 1)),
         "complete": MetadataValue.bool(is_complete),
     }

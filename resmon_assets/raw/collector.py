@@ -160,6 +160,7 @@ class Figures:
         recovered: samples committed from the spool, of this collector or of a dead one; in
             `samples` as well.
         refused: rows that the database refused by themselves and that are kept in a file.
+        too_late: rows of days that retention dropped, kept apart until these are restored.
         file_systems: rows of raw.filesystem_usage committed.
         file_system_servers: servers whose file systems were read.
         notify_failures: commits of which live consumers could not be told.
@@ -175,6 +176,7 @@ class Figures:
     spooled: int = 0
     recovered: int = 0
     refused: int = 0
+    too_late: int = 0
     file_systems: int = 0
     file_system_servers: set[int] = field(default_factory=set)
     notify_failures: int = 0
@@ -190,6 +192,7 @@ class Figures:
         self.spooled += other.spooled
         self.recovered += other.recovered
         self.refused += other.refused
+        self.too_late += other.too_late
         self.file_systems += other.file_systems
         self.file_system_servers |= other.file_system_servers
         self.notify_failures += other.notify_failures
@@ -660,6 +663,7 @@ class Collector:
         self._figures.file_systems += committed.file_systems
         self._figures.notify_failures += committed.notify_error is not None
         self._figures.refused += committed.refused
+        self._figures.too_late += committed.too_late
         return True
 
     def _drain_spool(self, now: datetime) -> bool:

@@ -1,10 +1,18 @@
--- Whether samples were stored in [%(start)s, %(end)s) once, which coverage still says after raw was dropped. Asked for
+-- Whether samples were stored in [%(start)s, %(end)s) once: retention wrote down that it dropped the day, and coverage
+-- still says so after raw was dropped by hand. Asked for
 -- whole hours and days only: a stretch that spans one holds an instant in it, for no interval is above an hour.
--- Plan: index scan on (ended_at, started_at), ended at the first hit.
+-- Plan: primary key range of ops.raw_day; index scan on (ended_at, started_at), ended at the first hit.
 select exists (
     select
     from raw.collection_coverage
     where cause = 'ok'
         and ended_at >= %(start)s
         and started_at < %(end)s
+)
+or exists (
+    select
+    from ops.raw_day
+    where pruned_at is not null
+        and day >= (%(start)s::timestamptz at time zone 'UTC')::date
+        and day < (%(end)s::timestamptz at time zone 'UTC')::timestamp
 )

@@ -35,7 +35,8 @@ begin
         to resmon_writer;
         grant select on ops.schema_migrations, ops.schema_repeatables to resmon_writer;
         grant execute on function
-            ops.ensure_partitions(regclass, text, timestamptz, timestamptz)
+            ops.ensure_partitions(regclass, text, timestamptz, timestamptz),
+            ops.drop_expired_partition(text, timestamptz, timestamptz, timestamptz, boolean, jsonb, bigint)
         to resmon_writer;
     end if;
 end

@@ -6,7 +6,10 @@ import uuid
 import pytest
 from dagster import DagsterInstance
 
+from resmon_resources.postgres import PostgresResource
 from tests.fixtures_postgres import create_database, drop_database
+from tests.integration.retention.world import World
+from tests.integration.tier.fleet import Fleet
 
 DAGSTER_YAML = """
 storage: {postgres: {postgres_url: {env: RESMON_DAGSTER_URL}}}
@@ -49,3 +52,13 @@ def history(postgres_server, dagster_template, tmp_path, monkeypatch):
     with DagsterInstance.get() as instance:
         yield instance
     drop_database(postgres_server, name)
+
+
+@pytest.fixture
+def world(postgres: PostgresResource) -> World:
+    """A database with one server and no sample."""
+    fleet = Fleet(postgres)
+    organization = fleet.organization("acme")
+    # The hour of its first period counts as written; it is long before the days of the tests.
+    server = fleet.server("web-1", organization)
+    return World(fleet, organization, server)
