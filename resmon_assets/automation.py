@@ -1,14 +1,16 @@
 """The timetable: jobs, schedules and sensors, all on by default.
 
 Belongs here: when things run and what is requested. What they do is in the stages. Decisions are
-pure functions (raw/supervision.py, `hours_to_refresh`); this module gathers facts and carries
+pure functions (raw/supervision.py, catch_up.py); this module gathers facts and carries
 decisions out.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
+import psycopg
 from dagster import (
+    AssetKey,
     AssetSelection,
     DagsterInstance,
     DagsterRunStatus,
@@ -26,6 +28,14 @@ from dagster import (
     sensor,
 )
 
+from resmon_assets.catch_up import (
+    SCHEDULED_HOURS,
+    CatchUp,
+    LiveRun,
+    Watched,
+    decide,
+    told_of,
+)
 from resmon_assets.naming import (
     ARCHIVE_RAW,
     DAGSTER_HISTORY,
@@ -37,15 +47,18 @@ from resmon_assets.naming import (
     TIER_5MIN,
     table_of,
 )
-from resmon_assets.partitions import FIRST_DAY, HOUR_FORMAT, hour_key
+from resmon_assets.partitions import FIRST_DAY, HOUR_FORMAT, hour_key, window_of_key
 from resmon_assets.raw.supervision import HOUR, Action, RunFact, supervise, wanted_hours
 from resmon_assets.retention.history import day_before, old_runs
 from resmon_assets.retention.history_asset import KEEP_DAYS
 from resmon_assets.tier.tiers import TIERS
-from resmon_resources import collector_registry, window_ledger
+from resmon_assets.window_runs import WindowAsset
+from resmon_resources import catch_up_ledger, collector_registry, window_ledger
 from resmon_resources.postgres import PostgresResource
+from resmon_resources.retention_policy import Policy, read_policy
 from resmon_resources.retention_store import Downstream
 from resmon_resources.settings import load_settings
+from resmon_resources.window_ledger import StaleWindow
 
 SHARD_TAG = "resmon/shard"
 PARTITION_TAG = "dagster/partition"
@@ -56,10 +69,10 @@ SUPERVISE_EVERY_SECONDS = 15
 """A dead collector is noticed within this time; a tick costs about 0.07 CPU-s (measured at 30
 s)."""
 
-REFRESH_LOOKBACK = timedelta(days=7)
-"""Hours whose revision changed are looked for this far back: as long as raw is kept."""
-REFRESH_HOURS = 24
-"""At most so many contiguous hours in one five-minute run; the rest follows in the next."""
+CATCH_UP_EVERY_SECONDS = 60
+
+CATCH_UP_TAG = "resmon/catch_up"
+"""On runs of the catch-up sensor; dagster.yaml lets one of them run at a time."""
 
 LIVE_STATUSES = [
     DagsterRunStatus.QUEUED,
@@ -228,28 +241,6 @@ def _collector_request(action: Action) -> RunRequest:
     )
 
 
-def contiguous_ranges(
-    hours: Sequence[datetime], *, limit: int
-) -> Iterator[tuple[datetime, datetime]]:
-    """Fold hours into ranges (first, last) of contiguous ones, oldest first.
-
-    Args:
-        hours: starts of UTC hours, in any order, no duplicates.
-        limit: longest range.
-    """
-    first: datetime | None = None
-    last = datetime.min.replace(tzinfo=UTC)
-    for hour in sorted(hours):
-        if first is not None and hour == last + HOUR and (hour - first) < limit * HOUR:
-            last = hour
-            continue
-        if first is not None:
-            yield first, last
-        first = last = hour
-    if first is not None:
-        yield first, last
-
-
 def range_request(first: datetime, last: datetime, *, run_key: str | None = None) -> RunRequest:
     """One run for the hours first..last (inclusive); a range goes by tags, as backfills do it."""
     if first == last:
@@ -260,41 +251,165 @@ def range_request(first: datetime, last: datetime, *, run_key: str | None = None
     )
 
 
+def _watch(asset: WindowAsset, job_name: str, *, is_live: bool = False) -> Watched:
+    """The table of an asset, kept up to date by a job."""
+    table = asset.table
+    return Watched(
+        asset.key,
+        table.name,
+        window=table.window,
+        width=table.width,
+        job_name=job_name,
+        is_live=is_live,
+    )
+
+
+_tiers = {tier.key: tier for tier in TIERS}
+
+WATCHED = (
+    _watch(_tiers[TIER_1MIN], refresh_metrics_job.name, is_live=True),
+    _watch(_tiers[TIER_5MIN], refresh_metrics_job.name, is_live=True),
+    _watch(_tiers[TIER_1HOUR], metrics_1hour_job.name),
+    _watch(_tiers[TIER_1DAY], metrics_1day_job.name),
+)
+"""Every table whose windows are kept up to date; sources before what is computed from them."""
+
+
+def stale_of(
+    connection: psycopg.Connection, watched: Watched, *, now: datetime, policy: Policy
+) -> list[StaleWindow]:
+    """Windows of a table that must be computed (again), within its retention."""
+    closed_until = watched.closed_until(now)
+    return window_ledger.stale_windows(
+        connection,
+        watched.table,
+        watched.since(policy, now=now),
+        closed_until,
+        closed_until=closed_until,
+        window=watched.window,
+        reach=watched.reach,
+        is_from_samples=watched.is_from_samples,
+    )
+
+
+def live_runs(instance: DagsterInstance) -> list[LiveRun]:
+    """Runs that have not ended and compute windows of watched tables, whoever started them."""
+    by_job: dict[str, set[AssetKey]] = {}
+    for watched in WATCHED:
+        by_job.setdefault(watched.job_name, set()).add(watched.key)
+    found = []
+    for record in instance.get_run_records(RunsFilter(statuses=LIVE_STATUSES)):
+        run = record.dagster_run
+        keys = frozenset(run.asset_selection or by_job.get(run.job_name, set()))
+        window = window_of_tags(run.tags)
+        if window is None or not keys:
+            continue
+        found.append(
+            LiveRun(
+                keys,
+                start=window[0],
+                end=window[1],
+                is_waiting=run.status in (DagsterRunStatus.QUEUED, DagsterRunStatus.NOT_STARTED),
+                is_catch_up=CATCH_UP_TAG in run.tags,
+            )
+        )
+    return found
+
+
+def window_of_tags(tags: Mapping[str, str]) -> tuple[datetime, datetime] | None:
+    """Half-open UTC range of the partitions that a run's tags name; None when they name none."""
+    first = tags.get(RANGE_START_TAG) or tags.get(PARTITION_TAG)
+    last = tags.get(RANGE_END_TAG) or tags.get(PARTITION_TAG)
+    if first is None or last is None:
+        return None
+    try:
+        return window_of_key(first)[0], window_of_key(last)[1]
+    except ValueError:
+        return None
+
+
+def catch_up_request(run: CatchUp) -> RunRequest:
+    """The run as Dagster takes it: a job, its tables, a range of partitions."""
+    first = run.tables[0].partition_key(run.first)
+    last = run.tables[0].partition_key(run.last)
+    return RunRequest(
+        job_name=run.job_name,
+        asset_selection=[watched.key for watched in run.tables],
+        partition_key=first if first == last else None,
+        tags={
+            CATCH_UP_TAG: "requested" if run.is_requested else "stale",
+            "dagster/priority": "0",
+            **({} if first == last else {RANGE_START_TAG: first, RANGE_END_TAG: last}),
+        },
+    )
+
+
+@sensor(
+    name="catch_up_sensor",
+    jobs=[refresh_metrics_job, metrics_1hour_job, metrics_1day_job],
+    default_status=DefaultSensorStatus.RUNNING,
+    minimum_interval_seconds=CATCH_UP_EVERY_SECONDS,
+    description=(
+        "Computes again what late samples, an outage or a person's wish made stale, oldest first; "
+        "the running hour and the one before it are the five-minute schedule's."
+    ),
+)
+def catch_up_sensor(
+    context: SensorEvaluationContext, postgres: PostgresResource
+) -> SensorResult | SkipReason:
+    """Look at the ledger and at live runs; request few runs, each for a contiguous range."""
+    now = datetime.now(UTC)
+    # The runs first: one that ends in between has written what the ledger then says.
+    live = live_runs(context.instance)
+    with postgres.connect() as connection:
+        policy = read_policy(connection)
+        stale = {
+            watched: stale_of(connection, watched, now=now, policy=policy) for watched in WATCHED
+        }
+        decision = decide(stale, live=live, now=now)
+        catch_up_ledger.forget_settled(connection)
+        if decision.runs:
+            attempts = [attempt for run in decision.runs for attempt in run.attempts]
+            catch_up_ledger.record_attempts(connection, attempts, now=now)
+    told = told_of(decision)
+    if not decision.runs:
+        return SkipReason(told)
+    context.log.info("%s", told)
+    return SensorResult(run_requests=[catch_up_request(run) for run in decision.runs])
+
+
 @schedule(
     name="refresh_metrics_schedule",
     job=refresh_metrics_job,
     cron_schedule="1-59/5 * * * *",
     execution_timezone="UTC",
     default_status=DefaultScheduleStatus.RUNNING,
-    description="Refreshes the 1min and 5min tiers of every hour whose samples changed.",
+    description="Refreshes the running hour and the one before it, when their samples changed.",
 )
 def refresh_metrics_schedule(
     context: ScheduleEvaluationContext, postgres: PostgresResource
-) -> list[RunRequest] | SkipReason:
-    """The newest stretch of stale hours, and with it the oldest one when there are several.
-
-    What people look at is fresh first, and a backlog shrinks with every tick.
-    """
+) -> RunRequest | SkipReason:
+    """The newest hours, in one run; everything older is the catch-up sensor's."""
     now = context.scheduled_execution_time.astimezone(UTC)
+    end = now.replace(minute=0, second=0, microsecond=0) + HOUR
     closed_until = now.replace(minute=now.minute // 5 * 5, second=0, microsecond=0)
-    hour = now.replace(minute=0, second=0, microsecond=0)
-    start = max(FIRST_DAY, hour - REFRESH_LOOKBACK)
     stale: set[datetime] = set()
     with postgres.connect() as connection:
-        for key in (TIER_1MIN, TIER_5MIN):
-            stale |= set(
-                window_ledger.stale_hours(
-                    connection, table_of(key), start, hour + HOUR, closed_until
-                )
+        for watched in (one for one in WATCHED if one.is_live):
+            found = window_ledger.stale_windows(
+                connection,
+                watched.table,
+                max(FIRST_DAY, end - SCHEDULED_HOURS * HOUR),
+                end,
+                closed_until=closed_until,
+                window=watched.window,
+                reach=watched.reach,
+                is_from_samples=watched.is_from_samples,
             )
-    ranges = list(contiguous_ranges(sorted(stale), limit=REFRESH_HOURS))
-    if not ranges:
+            stale |= {window.start for window in found if not window.is_refused}
+    if not stale:
         return SkipReason("every hour is computed from its newest samples")
-    chosen = [ranges[-1]] if len(ranges) == 1 else [ranges[-1], ranges[0]]
-    return [
-        range_request(first, last, run_key=f"{now.isoformat()} {hour_key(first)}")
-        for first, last in chosen
-    ]
+    return range_request(min(stale), max(stale), run_key=now.isoformat())
 
 
 @schedule(

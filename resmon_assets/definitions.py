@@ -66,7 +66,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> Definitio
             automation.dagster_history_schedule,
             automation.retention_schedule,
         ],
-        sensors=[automation.collect_raw_sensor],
+        sensors=[automation.collect_raw_sensor, automation.catch_up_sensor],
         resources=resources | dict(resource_overrides or {}),
         executor=in_process_executor,
     )

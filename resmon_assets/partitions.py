@@ -4,7 +4,7 @@ Belongs here: partition definitions and the translation between keys and windows
 docs/decisions/0001-house.md for who has which `end_offset`.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from dagster import DailyPartitionsDefinition, HourlyPartitionsDefinition
 
@@ -13,6 +13,7 @@ FIRST_DAY = datetime(2026, 1, 1, tzinfo=UTC)
 asset."""
 
 HOUR_FORMAT = "%Y-%m-%d-%H:%M"
+DAY_FORMAT = "%Y-%m-%d"
 
 raw_hour_partitions = HourlyPartitionsDefinition(start_date=FIRST_DAY, timezone="UTC", end_offset=2)
 """The running hour and the coming one: a collector is requested before its hour begins."""
@@ -29,3 +30,17 @@ closed_day_partitions = DailyPartitionsDefinition(start_date=FIRST_DAY, timezone
 def hour_key(hour: datetime) -> str:
     """Partition key of the UTC hour that starts at `hour` (aware)."""
     return hour.astimezone(UTC).strftime(HOUR_FORMAT)
+
+
+def window_of_key(key: str) -> tuple[datetime, datetime]:
+    """Half-open window of a partition key, of an hour or of a day.
+
+    Raises:
+        ValueError: it is neither.
+    """
+    try:
+        start = datetime.strptime(key, HOUR_FORMAT).replace(tzinfo=UTC)
+    except ValueError:
+        start = datetime.strptime(key, DAY_FORMAT).replace(tzinfo=UTC)
+        return start, start + timedelta(days=1)
+    return start, start + timedelta(hours=1)

@@ -21,7 +21,8 @@ from dagster import (
 
 from resmon_assets.reporting import instant_text
 from resmon_assets.windows import Outcome, WindowTable
-from resmon_resources.errors import WindowRefused
+from resmon_resources.catch_up_ledger import record_refusal
+from resmon_resources.errors import RawGone, WindowRefused
 
 Metadata = dict[str, MetadataValue]
 
@@ -103,6 +104,8 @@ def refresh_windows(
             outcome = refresh(start)
         except WindowRefused as error:
             refused.append(str(error))
+            if isinstance(error, RawGone):
+                _keep_refusal(context, asset, start, error)
             continue
         done.append(Refreshed(outcome, time.monotonic() - begun))
         context.log.info("%d of %d: %s", number, len(windows), _told(asset, done[-1]))
@@ -115,6 +118,24 @@ def refresh_windows(
         msg = f"{refused[0]}{more}"
         raise WindowRefused(msg)
     return done
+
+
+def _keep_refusal(
+    context: AssetExecutionContext, asset: WindowAsset, start: datetime, error: RawGone
+) -> None:
+    """Record that the window is not worth another run until raw is written to.
+
+    The run's resources `postgres` and `clock` are those of its asset: each over windows has both.
+    """
+    with context.resources.postgres.connect() as connection:
+        record_refusal(
+            connection,
+            asset.table.name,
+            start,
+            revision=error.revision,
+            message=str(error),
+            now=context.resources.clock.now(),
+        )
 
 
 def standard_metadata(done: Sequence[Refreshed]) -> Metadata:

@@ -19,7 +19,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from resmon_assets.frames import Column, schema_of
-from resmon_resources.errors import WindowRefused
+from resmon_resources.errors import RawGone, WindowRefused
 from resmon_resources.postgres import PostgresResource, Snapshot, copy_frame
 from resmon_resources.postgres_connection import advisory_lock, load_query
 from resmon_resources.window_ledger import (
@@ -287,7 +287,8 @@ def refuse_gone(
     values = {"start": start, "end": end}
     row = connection.execute(load_query("window", "had_raw_samples").encode(), values).fetchone()
     if row is not None and row[0]:
-        raise _refusal(table, start, 0, "coverage says that samples were stored")
+        revision = raw_revision(connection, start=start, end=end)
+        raise _refusal(table, start, 0, "coverage says that samples were stored", revision)
 
 
 def _refuse_less(
@@ -305,16 +306,19 @@ def _refuse_less(
     is_comparable = stored.complete_until <= closed_until or sample_count == 0
     if is_comparable and sample_count < stored.sample_count:
         what = f"its stored rows come from {stored.sample_count} samples"
-        raise _refusal(table, start, sample_count, what)
+        raise _refusal(table, start, sample_count, what, revision)
 
 
-def _refusal(table: WindowTable, start: datetime, sample_count: int, what: str) -> WindowRefused:
+def _refusal(
+    table: WindowTable, start: datetime, sample_count: int, what: str, revision: int
+) -> RawGone:
     """The error for a window whose raw is gone or has become less."""
-    return WindowRefused(
+    return RawGone(
         f"Computing {table.name} for {start:%Y-%m-%d %H:%M} UTC: raw.server_resource_metrics has "
         f"{sample_count} samples of {start:%Y-%m-%d}, but {what}. Raw of that day was "
         "dropped by retention or by hand; the stored rows were kept. Restore the day from the "
-        "archive and compute again, or leave the window out of the range."
+        "archive and compute again, or leave the window out of the range.",
+        revision=revision,
     )
 
 

@@ -21,6 +21,7 @@ Belongs here: every exception that Resmon raises on purpose. Imports nothing of 
     ├── ProbeUnreadable             bytes that are not an answer of the probe
     ├── SampleUnusable              a stored sample holds what no probe can have measured
     ├── WindowRefused               a window cannot be computed without losing what is stored
+    │   └── RawGone                 because its raw samples are gone; carries the revision
     └── ArchiveError
         ├── ArchiveUnusable         the folder or bucket cannot be read or written
         ├── ArchiveDamaged          what is archived is not what the manifest says
@@ -153,3 +154,15 @@ class ArchiveDamaged(ArchiveError):
 
 class NotArchived(ArchiveError):
     """The archive holds nothing of a day."""
+
+
+class RawGone(WindowRefused):
+    """The raw samples of a window are gone or have become fewer; trying again helps nobody.
+
+    Attributes:
+        revision: of raw as it was refused; a later one is worth another try.
+    """
+
+    def __init__(self, message: str, *, revision: int) -> None:
+        super().__init__(message)
+        self.revision = revision

@@ -7,12 +7,19 @@ nothing here commits.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Literal
 
 import psycopg
 from psycopg.rows import class_row
 
 from resmon_resources.postgres_connection import load_query
+
+Reach = Literal["window", "month"]
+"""Which raw a window is computed from: that of its own hours, or all since the UTC month began."""
+
+Reason = Literal["requested", "changed", "unfinished"]
+"""Why a window is stale: a person asked for it, raw was written since, buckets closed since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +45,29 @@ class WindowState:
     is_red: bool
     row_count: int
     sample_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class StaleWindow:
+    """A window that is not held in its current form.
+
+    Attributes:
+        start: its start.
+        reason: why it is stale.
+        revision: of raw in its reach, now; 0 when raw was never written to.
+        computed_at: when it was computed last; None if never.
+        attempts: runs that left it stale: requested since then, or at this revision.
+        attempted_at: when the last of them was requested.
+        is_refused: its raw was pruned, or a run refused it for that and raw was not written since.
+    """
+
+    start: datetime
+    reason: Reason
+    revision: int
+    computed_at: datetime | None = None
+    attempts: int = 0
+    attempted_at: datetime | None = None
+    is_refused: bool = False
 
 
 def current_revisions(
@@ -99,22 +129,44 @@ def mark_red(
     return connection.execute(_query("update_window_red"), values).rowcount == 1
 
 
-def stale_hours(
+def stale_windows(
     connection: psycopg.Connection,
     asset: str,
     start: datetime,
     end: datetime,
+    *,
     closed_until: datetime,
-) -> list[datetime]:
-    """UTC hours of [start, end) that `asset` must compute (again), oldest first.
+    window: timedelta,
+    reach: Reach = "window",
+    is_from_samples: bool = True,
+) -> list[StaleWindow]:
+    """Windows starting in [start, end) that `asset` must compute (again), oldest first.
 
-    An hour is stale when raw was written after it was computed, or when buckets before
-    `closed_until` (the end of the asset's last closed bucket) were not written yet. Hours without
-    raw count while a server was active in them, so that their empty buckets get rows. Hours that
-    begin at or after `closed_until` have nothing to compute.
+    Windows without raw count while a server was active in them, so that their empty buckets get
+    rows. Windows that begin at or after `closed_until` have nothing to compute.
+
+    Args:
+        connection: to the data database.
+        asset: asset key as schema.table.
+        start: aware UTC.
+        end: aware UTC.
+        closed_until: end of the asset's last closed bucket.
+        window: length of its windows, an hour or a day.
+        reach: which raw a window is computed from: its own hours, or all from the start of the UTC
+            month to its end.
+        is_from_samples: it is computed from raw samples, so that days without them are refused.
     """
-    values = {"asset": asset, "start": start, "end": end, "closed_until": closed_until}
-    return [hour for (hour,) in connection.execute(_query("select_stale_hours"), values)]
+    values = {
+        "asset": asset,
+        "start": start,
+        "end": end,
+        "closed_until": closed_until,
+        "width": window,
+        "is_month": reach == "month",
+        "is_from_samples": is_from_samples,
+    }
+    with connection.cursor(row_factory=class_row(StaleWindow)) as cursor:
+        return cursor.execute(_query("select_stale_windows"), values).fetchall()
 
 
 def _query(name: str) -> bytes:

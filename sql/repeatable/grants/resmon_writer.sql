@@ -27,6 +27,7 @@ begin
             ops.raw_hour,
             ops.raw_day,
             ops.window_state,
+            ops.catch_up,
             ops.collector,
             ops.server_channel,
             ops.commit_counter,

@@ -9,7 +9,7 @@ from resmon_resources.window_ledger import (
     current_revisions,
     mark_red,
     record_window,
-    stale_hours,
+    stale_windows,
     window_states,
 )
 
@@ -45,7 +45,9 @@ def record(connection, hour=HOUR, *, revision=1, complete_until=None, rows=60, a
 
 
 def stale(connection, *, hours=1, closed_until=NOW, start=HOUR):
-    return stale_hours(connection, ASSET, start, start + hours * ONE_HOUR, closed_until)
+    end = start + hours * ONE_HOUR
+    found = stale_windows(connection, ASSET, start, end, closed_until=closed_until, window=ONE_HOUR)
+    return [window.start for window in found]
 
 
 def test_revision_of_an_hour_is_the_sum_over_its_shards(db):

@@ -20,7 +20,6 @@ from resmon_assets.automation import (
     archive_schedule,
     collect_raw_job,
     collect_raw_sensor,
-    contiguous_ranges,
     metrics_1day_schedule,
     metrics_1hour_schedule,
     refresh_metrics_schedule,
@@ -204,36 +203,21 @@ def test_nothing_stale_means_no_run(postgres):
 def test_at_the_turn_both_hours_go_in_one_run(postgres):
     """Would let back: the last minutes of an hour that are never refreshed."""
     add_samples(postgres, AT - timedelta(hours=1, minutes=1), AT.replace(minute=0))
-    (request,) = refresh(postgres)
+    request = refresh(postgres)
     assert request.partition_key == "2026-03-01-09:00", "no bucket of the new hour has closed yet"
-    (request,) = refresh(postgres, at=AT + timedelta(minutes=5))
+    request = refresh(postgres, at=AT + timedelta(minutes=5))
     assert isinstance(request, RunRequest)
     assert request.tags[RANGE_START_TAG] == "2026-03-01-09:00"
     assert request.tags[RANGE_END_TAG] == "2026-03-01-10:00"
 
 
-def test_an_old_stale_hour_does_not_starve_behind_the_running_one(postgres):
-    """Would let back: late data of yesterday that waits for ever because today is always stale."""
-    old = datetime(2026, 2, 27, 5, tzinfo=UTC)
-    at = AT + timedelta(minutes=5)
-    with postgres.connect() as connection:
-        add_organization(connection, "default", now=old)
-        server = add_server(connection, "web-1", host="10.0.0.1", organization="default", now=at)
-        for hour in (old, at.replace(minute=0)):
-            ensure_raw_partitions(connection, start=hour, end=hour + timedelta(hours=1))
-            commit_batch(
-                connection,
-                samples=[Sample(server.server_id, server.organization_id, hour)],
-                failures=[],
-                stretches=[],
-                status_of=status_of,
-                shard=0,
-            )
-    requests = refresh(postgres, at=at)
-    assert [request.partition_key for request in requests] == [
-        "2026-03-01-10:00",
-        "2026-02-27-05:00",
-    ]
+def test_older_hours_are_left_to_the_catch_up(postgres):
+    """Would let back: a backlog of days in the run that keeps the newest hour fresh."""
+    hour = AT.replace(minute=0)
+    add_samples(postgres, hour - timedelta(hours=2), hour - timedelta(hours=1), hour)
+    request = refresh(postgres, at=AT + timedelta(minutes=5))
+    assert request.tags[RANGE_START_TAG] == "2026-03-01-09:00"
+    assert request.tags[RANGE_END_TAG] == "2026-03-01-10:00"
 
 
 @pytest.mark.parametrize(
@@ -248,22 +232,3 @@ def test_the_last_closed_window_is_taken(schedule, at, partition):
     """Would let back: the wrong hour at midnight, as partitioned-schedule helpers pick it."""
     with build_schedule_context(scheduled_execution_time=at) as context:
         assert schedule(context).partition_key == partition
-
-
-HOURS = [AT.replace(minute=0) + timedelta(hours=n) for n in range(6)]
-
-
-@pytest.mark.parametrize(
-    ("hours", "limit", "expected"),
-    [
-        ([], 3, []),
-        ([0], 3, [(0, 0)]),
-        ([2, 0, 1], 3, [(0, 2)]),
-        ([0, 1, 3, 4], 3, [(0, 1), (3, 4)]),
-        ([0, 1, 2, 3], 3, [(0, 2), (3, 3)]),
-    ],
-)
-def test_hours_are_folded_into_ranges(hours, limit, expected):
-    """Would let back: one run per hour after an outage, or one run without bound."""
-    ranges = contiguous_ranges([HOURS[n] for n in hours], limit=limit)
-    assert list(ranges) == [(HOURS[first], HOURS[last]) for first, last in expected]
