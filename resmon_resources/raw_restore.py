@@ -20,6 +20,7 @@ from resmon_resources.postgres import PostgresResource, copy_frame
 from resmon_resources.postgres_connection import load_query
 from resmon_resources.raw_archive import day_path, read_file, require_manifest
 from resmon_resources.raw_days import day_start, lock_day, record_restored
+from resmon_resources.too_late import take_in
 
 KEEP_DAYS = 3
 """A restored day is kept so long unless told otherwise: time to recompute and to look."""
@@ -41,11 +42,13 @@ class Restored:
         manifest: of the day.
         new_rows: rows that raw did not have; 0 when the whole day was there.
         kept_until: retention leaves the day alone before.
+        late_rows: rows that had come too late for the day, and that raw has now.
     """
 
     manifest: Manifest
     new_rows: int
     kept_until: datetime
+    late_rows: int = 0
 
 
 def restore_day(
@@ -59,9 +62,10 @@ def restore_day(
 ) -> Restored:
     """Put the archived rows of a UTC day back into raw.
 
-    Every file is compared with its checksum. A sample that raw has stays as it is. The hours that
-    got rows count as written, so that what is computed from them is computed again. All or
-    nothing: nobody sees half a day. Archiving, restoring and pruning of one day exclude each other.
+    Every file is compared with its checksum. A sample that raw has stays as it is. Rows that came
+    too late for the day and waited are taken in with them. The hours that got rows count as
+    written, so that what is computed from them is computed again. All or nothing: nobody sees half
+    a day. Archiving, restoring and pruning of one day exclude each other.
 
     Args:
         postgres: the data database.
@@ -101,7 +105,8 @@ def restore_day(
         for hour in sorted(new_rows):
             connection.execute("select ops.bump_raw_hour(%s, %s)", (hour, RESTORE_SHARD))
         record_restored(connection, day, restored_at=now, kept_until=kept_until)
-    return Restored(manifest, new_rows.total(), kept_until)
+        late = take_in(connection, day, shard=RESTORE_SHARD)
+    return Restored(manifest, new_rows.total(), kept_until, late.inserted)
 
 
 def read_rows(store: ArchiveStore, manifest: Manifest, file: ArchivedFile) -> pl.DataFrame:

@@ -27,7 +27,16 @@ from pydantic import Field
 from resmon_assets.naming import BATCH_POOL, OWNER, PRUNED
 from resmon_assets.partitions import closed_day_partitions
 from resmon_assets.reporting import errors_sorted
-from resmon_assets.retention.prune import Round, held_back, overdue, plan, prune, usable_policy
+from resmon_assets.retention.prune import (
+    Round,
+    held_back,
+    overdue,
+    plan,
+    prune,
+    usable_policy,
+    verifier,
+)
+from resmon_resources.archive_resource import ArchiveResource
 from resmon_resources.clock import ClockResource
 from resmon_resources.postgres import PostgresResource
 from resmon_resources.retention_policy import Policy
@@ -92,6 +101,7 @@ def pruned_partitions_asset(downstream: Sequence[Downstream]) -> AssetsDefinitio
         context: AssetExecutionContext,
         config: RetentionConfig,
         postgres: PostgresResource,
+        archive: ArchiveResource,
         clock: ClockResource,
     ) -> Iterator[MaterializeResult[None] | AssetCheckResult]:
         now = clock.now()
@@ -104,7 +114,7 @@ def pruned_partitions_asset(downstream: Sequence[Downstream]) -> AssetsDefinitio
                 with postgres.connect() as connection:
                     done = Round(tuple(plan(connection, rules)), {}, 0)
             else:
-                done = prune(postgres, rules)
+                done = prune(postgres, rules, verify=verifier(postgres, archive.open()))
         for verdict in held_back(done.verdicts):
             context.log.warning("Kept although it is older than the policy: %s", told(verdict))
         metadata = report(done, as_of=as_of, is_dry_run=config.dry_run)

@@ -12,9 +12,16 @@ from datetime import date, datetime, timedelta
 
 import psycopg
 
-from resmon_resources.errors import ConfigurationInvalid
+from resmon_resources.archive_store import ArchiveStore
+from resmon_resources.errors import (
+    ArchiveDamaged,
+    ArchiveUnusable,
+    ConfigurationInvalid,
+    NotArchived,
+)
 from resmon_resources.postgres import PostgresResource
-from resmon_resources.raw_days import lock_day
+from resmon_resources.raw_archive import require_manifest, verify_files
+from resmon_resources.raw_days import lock_day, raw_days
 from resmon_resources.retention_policy import RAW_SAMPLES, Policy, policy_problems, read_policy
 from resmon_resources.retention_store import (
     Blocker,
@@ -101,7 +108,7 @@ def prune(postgres: PostgresResource, rules: Rules, *, verify: Verify | None = N
     with postgres.connect() as connection:
         policy = usable_policy(connection)
     taken_in = take_in_waiting(postgres, now=rules.now)
-    with postgres.connect() as connection:
+    with postgres.connect(autocommit=True) as connection:
         planned = plan(connection, rules, verify=verify)
     verdicts = tuple(
         drop_partition(postgres, verdict.partition, rules) if verdict.is_dropped else verdict
@@ -171,6 +178,30 @@ def delete_old_rows(
                 batches=MAXIMUM_BATCHES,
             )
     return dict(deleted)
+
+
+def verifier(postgres: PostgresResource, store: ArchiveStore) -> Verify:
+    """A function that reads all archived files of a day and compares them with their checksums."""
+
+    def verify(day: date) -> str | None:
+        with postgres.connect() as connection:
+            known = raw_days(connection, day, day).get(day)
+        if known is None or known.archived_revision is None:
+            return None
+        try:
+            manifest = require_manifest(store, day)
+            if (manifest.rows, manifest.bytes) != (known.archived_rows, known.archived_bytes):
+                return (
+                    f"{store.url} has {manifest.rows} rows in {manifest.bytes} bytes of the day, "
+                    f"but {known.archived_rows} in {known.archived_bytes} were archived"
+                )
+            for _ in verify_files(store, manifest):
+                pass
+        except (ArchiveDamaged, ArchiveUnusable, NotArchived) as error:
+            return str(error)
+        return None
+
+    return verify
 
 
 def held_back(verdicts: Iterable[Verdict]) -> list[Verdict]:

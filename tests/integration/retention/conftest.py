@@ -2,10 +2,12 @@
 
 import os
 import uuid
+from pathlib import Path
 
 import pytest
 from dagster import DagsterInstance
 
+from resmon_resources.archive_resource import ArchiveResource
 from resmon_resources.postgres import PostgresResource
 from tests.fixtures_postgres import create_database, drop_database
 from tests.integration.retention.world import World
@@ -55,10 +57,11 @@ def history(postgres_server, dagster_template, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def world(postgres: PostgresResource) -> World:
-    """A database with one server and no sample."""
+def world(postgres: PostgresResource, tmp_path: Path) -> World:
+    """A database with one server and no sample, and an archive without a day."""
     fleet = Fleet(postgres)
     organization = fleet.organization("acme")
     # The hour of its first period counts as written; it is long before the days of the tests.
     server = fleet.server("web-1", organization)
-    return World(fleet, organization, server)
+    store = ArchiveResource(url=(tmp_path / "archive").as_uri())
+    return World(fleet, organization, server, store)

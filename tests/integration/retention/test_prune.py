@@ -7,7 +7,7 @@ from datetime import timedelta
 import psycopg
 import pytest
 
-from resmon_assets.retention.prune import prune
+from resmon_assets.retention.prune import prune, verifier
 from resmon_resources.errors import ConfigurationInvalid
 from resmon_resources.postgres_connection import open_connection
 from resmon_resources.raw_days import day_start, raw_days
@@ -98,10 +98,21 @@ def test_policy_that_would_lose_data_stops_the_round(world):
     assert world.days() == [OLD]
 
 
-def test_archive_that_cannot_be_read_keeps_the_day(world):
-    """Lets back: raw dropped while the files that the ledger believes in are gone."""
+@pytest.mark.parametrize("damage", ["gone", "changed", "other"])
+def test_archive_that_is_not_what_it_was_keeps_the_day(world, tmp_path, damage):
+    """Lets back: raw dropped while the files that the ledger believes in are gone or damaged."""
     world.finished(OLD)
-    done = prune(world.postgres, RULES, verify=lambda day: f"no manifest of {day}")
+    folder = tmp_path / "archive" / "raw_samples" / f"day={OLD}"
+    file = folder / "1000.parquet"
+    if damage == "gone":
+        (folder / "manifest.json").unlink()
+    elif damage == "changed":
+        data = bytearray(file.read_bytes())
+        data[len(data) // 2] ^= 1
+        file.write_bytes(data)
+    else:
+        world.fleet.execute("update ops.raw_day set archived_rows = archived_rows + 1")
+    done = prune(world.postgres, RULES, verify=verifier(world.postgres, world.store.open()))
     (verdict,) = done.verdicts
     assert [b.reason for b in verdict.blockers] == ["archive_unusable"]
     assert world.days() == [OLD]

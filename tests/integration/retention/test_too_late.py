@@ -1,5 +1,6 @@
 """Rows that come for a day that was dropped: kept apart, counted, taken in when it is back."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 
 import pytest
@@ -12,12 +13,13 @@ from resmon_resources import collector_storage
 from resmon_resources.collector_storage import CollectorStorage
 from resmon_resources.errors import WindowRefused
 from resmon_resources.raw_days import day_start, raw_days, record_restored
+from resmon_resources.raw_restore import restore_day
 from resmon_resources.retention_policy import RAW_FILE_SYSTEMS
 from resmon_resources.retention_store import Verdict, drop_partition
 from resmon_resources.sample_store import FileSystemUsage, Sample, ensure_raw_partitions
 from resmon_resources.spool import RefusedRows
 from resmon_resources.too_late import TakenIn, take_in
-from tests.integration.retention.world import NOW, OLD, ONE_DAY, RULES
+from tests.integration.retention.world import NOW, OLD, ONE_DAY, RAW, RULES
 
 pytestmark = pytest.mark.integration
 
@@ -65,12 +67,9 @@ def too_late_rows(world, day=OLD):
         return raw_days(connection, day, day)[day].too_late_rows
 
 
-def restore(world, *, kept_until=NOW + ONE_DAY):
-    """What a restore does around the rows: the partition, the mark, those that waited."""
-    with world.postgres.connect() as connection:
-        ensure_raw_partitions(connection, start=day_start(OLD), end=day_start(OLD))
-        record_restored(connection, OLD, restored_at=NOW, kept_until=kept_until)
-        return take_in(connection, OLD)
+def restore(world, *, keep_for=ONE_DAY):
+    """The day from its archive, and the rows that waited for it."""
+    return restore_day(world.postgres, world.store.open(), OLD, now=NOW, keep_for=keep_for)
 
 
 def revision(world):
@@ -169,46 +168,47 @@ def test_late_row_that_no_table_takes_is_refused_alone(world, storage, tmp_path)
 
 def test_full_circle_of_a_late_row(world, storage):
     """Lets back: late rows that never reach a tier, a day that never goes again, or a loop."""
-    count = world.finished(OLD)
-    with world.postgres.connect() as connection:
-        copy = connection.execute("select * from raw.server_resource_metrics").fetchall()
-    prune(world.postgres, RULES)
+    count = world.write(OLD)
+    world.compute(OLD)
+    world.archive(OLD)
+    assert [v.partition.start.date() for v in prune(world.postgres, RULES).dropped] == [OLD]
     storage.commit(late_samples(world), [], [], now=NOW, file_systems=[mount(world)])
+    assert tier_samples(world) == [count] * 4
 
-    kept_until = NOW + timedelta(hours=1)
-    assert restore(world, kept_until=kept_until) == TakenIn(moved=4, inserted=4)
-    with world.postgres.connect() as connection:
-        for row in copy:
-            connection.execute(
-                f"insert into raw.server_resource_metrics values ({', '.join(['%s'] * len(row))})",
-                row,
-            )
+    restored = restore(world, keep_for=timedelta(hours=1))
+    assert (restored.new_rows, restored.late_rows) == (count, 4)
     assert too_late_rows(world) == 0
     assert world.fleet.execute("select count(*) from raw.server_resource_metrics") == [(count + 3,)]
     assert world.fleet.execute("select count(*) from raw.filesystem_usage") == [(1,)]
-    assert take_again(world) == TakenIn(moved=0, inserted=0)
 
     # The rows made it stale: it stays until it was computed and archived again, and was kept.
     assert set(world.reasons(OLD)) == {"archive_stale", "restored", "stale"}
-    world.cover(OLD)
+    world.compute(OLD)
     world.archive(OLD)
+    assert tier_samples(world) == [count + 3] * 4
     assert world.reasons(OLD) == ["restored"]
-    later = type(RULES)(as_of=RULES.as_of, now=kept_until, downstream=RULES.downstream)
+    again = restore(world, keep_for=timedelta(hours=1))
+    assert (again.new_rows, again.late_rows) == (0, 0)
+    assert world.reasons(OLD) == ["restored"], "nothing new came, nothing is stale again"
+
+    later = replace(RULES, now=NOW + timedelta(hours=1))
     done = prune(world.postgres, later)
-    assert [verdict.partition.table for verdict in done.dropped] == ["raw.server_resource_metrics"]
+    assert [verdict.partition.table for verdict in done.dropped] == [RAW]
     assert OLD not in world.days()
     with world.postgres.connect() as connection:
         day = raw_days(connection, OLD, OLD)[OLD]
-    assert (day.pruned_at, day.kept_until) == (kept_until, None)
-    log = (
-        "select count(*) from ops.pruned_partition where table_name = 'raw.server_resource_metrics'"
-    )
-    assert world.fleet.execute(log) == [(2,)]
+    assert (day.pruned_at, day.kept_until, day.archived_rows) == (later.now, None, count + 3)
+    log = "select count(*) from ops.pruned_partition where table_name = %s"
+    assert world.fleet.execute(log, (RAW,)) == [(2,)]
+    assert tier_samples(world) == [count + 3] * 4
 
 
-def take_again(world):
-    with world.postgres.connect() as connection:
-        return take_in(connection, OLD)
+def tier_samples(world):
+    """Samples in each of the four tiers."""
+    return [
+        world.fleet.execute(f"select sum(sample_count)::integer from {tier.table.name}")[0][0]
+        for tier in TIERS
+    ]
 
 
 def test_waiting_rows_that_raw_has_change_nothing_when_taken_in(world, storage):
@@ -221,8 +221,9 @@ def test_waiting_rows_that_raw_has_change_nothing_when_taken_in(world, storage):
     world.fleet.execute(
         "update ops.raw_day set pruned_at = %s, restored_at = null, kept_until = null", (NOW,)
     )
-    storage.commit(late_samples(world), [], [], now=NOW)
-    assert restore(world) == TakenIn(moved=3, inserted=0)
+    assert storage.commit(late_samples(world), [], [], now=NOW).too_late == 3
+    assert restore(world).late_rows == 0
+    assert too_late_rows(world) == 0
     assert revision(world) == before
 
 

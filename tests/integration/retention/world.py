@@ -5,13 +5,17 @@ from datetime import UTC, date, datetime, timedelta
 
 from dagster import AssetCheckEvaluation, DagsterInstance, ExecuteInProcessResult, materialize
 
+from resmon_assets.archive.days import archive_day
 from resmon_assets.automation import DOWNSTREAM
-from resmon_assets.naming import PRUNED
+from resmon_assets.naming import ARCHIVE_RAW, PRUNED, table_of
 from resmon_assets.retention.assets import pruned_partitions_asset
 from resmon_assets.retention.prune import plan
+from resmon_assets.tier.refresh import refresh_window
+from resmon_assets.tier.tiers import TIERS
+from resmon_resources.archive_resource import ArchiveResource
 from resmon_resources.clock import ClockResource
 from resmon_resources.postgres import PostgresResource
-from resmon_resources.raw_days import day_start, record_archived
+from resmon_resources.raw_days import day_start
 from resmon_resources.retention_store import Rules, Verdict
 from resmon_resources.window_ledger import current_revisions, record_window
 from tests.integration.tier.fleet import Fleet
@@ -32,6 +36,7 @@ class World:
     fleet: Fleet
     organization: int
     server: int
+    store: ArchiveResource
 
     @property
     def postgres(self) -> PostgresResource:
@@ -68,14 +73,19 @@ class World:
                         sample_count=1,
                     )
 
-    def archive(self, day: date) -> None:
-        """Say that the present revision of a day is archived."""
+    def compute(self, day: date) -> None:
+        """Compute every tier of a day from raw."""
         start = day_start(day)
         with self.postgres.connect() as connection:
-            revision = sum(current_revisions(connection, start, start + ONE_DAY).values())
-            record_archived(
-                connection, day, archived_at=NOW, revision=revision, row_count=4, byte_count=100
-            )
+            hours = current_revisions(connection, start, start + ONE_DAY)
+        for tier in TIERS:
+            is_hourly = tier.table.window < ONE_DAY
+            for window in sorted(hours) if is_hourly else [start]:
+                refresh_window(self.postgres, tier.table, start=window, now=NOW)
+
+    def archive(self, day: date) -> None:
+        """Archive a day."""
+        archive_day(self.postgres, self.store.open(), day, asset=table_of(ARCHIVE_RAW), now=NOW)
 
     def finished(self, day: date) -> int:
         """A day with samples, computed and archived; how many samples."""
@@ -119,6 +129,7 @@ class World:
                 run_config={"ops": {"retention__pruned_partitions": {"config": config}}},
                 resources={
                     "postgres": self.postgres,
+                    "archive": self.store,
                     "clock": ClockResource(fixed_at=NOW.isoformat()),
                 },
                 instance=instance or own,
