@@ -288,6 +288,7 @@ def stale_of(
         closed_until=closed_until,
         window=watched.window,
         reach=watched.reach,
+        source=watched.source,
         is_from_samples=watched.is_from_samples,
     )
 
@@ -404,6 +405,7 @@ def refresh_metrics_schedule(
                 closed_until=closed_until,
                 window=watched.window,
                 reach=watched.reach,
+                source=watched.source,
                 is_from_samples=watched.is_from_samples,
             )
             stale |= {window.start for window in found if not window.is_refused}

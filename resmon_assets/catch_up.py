@@ -60,6 +60,7 @@ class Watched:
         job_name: the job that computes it; tables of one job have windows of one length.
         is_live: the five-minute schedule refreshes it while its hour runs.
         reach: which raw a window is computed from.
+        source: table whose windows it is computed from; None means from raw.
         is_from_samples: it reads raw samples, and cannot be computed for days without them.
     """
 
@@ -70,6 +71,7 @@ class Watched:
     job_name: str
     is_live: bool
     reach: Reach = "window"
+    source: str | None = None
     is_from_samples: bool = True
 
     def closed_until(self, now: datetime) -> datetime:

@@ -138,6 +138,7 @@ def stale_windows(
     closed_until: datetime,
     window: timedelta,
     reach: Reach = "window",
+    source: str | None = None,
     is_from_samples: bool = True,
 ) -> list[StaleWindow]:
     """Windows starting in [start, end) that `asset` must compute (again), oldest first.
@@ -154,6 +155,7 @@ def stale_windows(
         window: length of its windows, an hour or a day.
         reach: which raw a window is computed from: its own hours, or all from the start of the UTC
             month to its end.
+        source: asset whose windows, of an hour, it is computed from; None means from raw.
         is_from_samples: it is computed from raw samples, so that days without them are refused.
     """
     values = {
@@ -163,6 +165,7 @@ def stale_windows(
         "closed_until": closed_until,
         "width": window,
         "is_month": reach == "month",
+        "source": source,
         "is_from_samples": is_from_samples,
     }
     with connection.cursor(row_factory=class_row(StaleWindow)) as cursor:

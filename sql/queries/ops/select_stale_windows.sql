@@ -1,14 +1,15 @@
 -- Windows of %(asset)s, %(width)s long, that start in [%(start)s, %(end)s), have a closed bucket (%(closed_until)s is the end
 -- of the last one) and are not held in their current form, oldest first. reason says why:
 --   requested   a person asked for it after it was computed
---   changed     raw was written since; with %(is_month)s anywhere from the start of the UTC month to the end of the window
+--   changed     its source was written since; with %(is_month)s anywhere from the start of the UTC month to the end of the
+--               window. The source is raw, or the windows of the asset %(source)s: their revisions
 --   unfinished  buckets closed since, or it was never computed
 -- A window counts when raw has written to it, when it was computed before, or when a server was active in it: its empty
 -- buckets need rows. attempts are runs that left it stale: since it was last computed, or at this revision of raw.
 -- is_refused means that a run refused it and raw was not written since, or, with %(is_from_samples)s, that raw of its
 -- days was pruned.
--- Plan: one pass over the hours of the range, hash joins with range scans of ops.raw_hour and ops.window_state by their
--- primary keys; server_period by its time index, ended at the first hit, and only for windows that nothing else says
+-- Plan: one pass over the hours of the range, hash joins with range scans of ops.raw_hour (or of the source's states) and
+-- of ops.window_state by their primary keys; server_period by its time index, ended at the first hit, and only for windows that nothing else says
 -- anything of.
 with bounds as (
     select
@@ -29,7 +30,19 @@ written as (
     select
         x.hour,
         sum(x.revision) as revision
-    from ops.raw_hour as x
+    from (
+        select
+            r.hour,
+            r.revision
+        from ops.raw_hour as r
+        where %(source)s::text is null
+        union all
+        select
+            s.window_start,
+            s.revision
+        from ops.window_state as s
+        where s.asset = %(source)s
+    ) as x
     cross join span as b
     where x.hour >= b.first_hour
         and x.hour < b.last_end

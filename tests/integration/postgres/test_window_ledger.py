@@ -4,6 +4,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from resmon_resources.catch_up_ledger import (
+    Attempt,
+    forget_settled,
+    record_attempts,
+    record_refusal,
+    request_windows,
+    troubles,
+)
 from resmon_resources.window_ledger import (
     WindowState,
     current_revisions,
@@ -174,3 +182,122 @@ def test_oldest_first_within_the_range_in_any_session_zone(db):
     db.execute("set timezone = 'Asia/Kathmandu'")
     found = stale(db, hours=4)
     assert found == [HOUR, HOUR + 2 * ONE_HOUR]
+
+
+DAY = timedelta(days=1)
+MIDNIGHT = HOUR.replace(hour=0)
+
+
+def stale_of(connection, *, end=MIDNIGHT + 3 * DAY, window=ONE_HOUR, **options):
+    return stale_windows(
+        connection, ASSET, MIDNIGHT, end, closed_until=end, window=window, **options
+    )
+
+
+def starts(found):
+    return [window.start for window in found]
+
+
+def test_a_day_is_stale_when_one_of_its_hours_was_written(db):
+    """Lets back: late data that reaches the hour and never the day."""
+    bump(db, HOUR)
+    bump(db, HOUR + DAY, times=2)
+    (first, second) = stale_of(db, window=DAY)
+    assert (first.start, first.revision, second.revision) == (MIDNIGHT, 1, 2)
+    record(db, MIDNIGHT, revision=1, complete_until=MIDNIGHT + DAY)
+    assert starts(stale_of(db, window=DAY)) == [MIDNIGHT + DAY]
+    bump(db, HOUR + 5 * ONE_HOUR)
+    assert starts(stale_of(db, window=DAY)) == [MIDNIGHT, MIDNIGHT + DAY]
+
+
+def test_with_the_month_in_reach_an_early_write_reaches_all_later_hours(db):
+    """Lets back: the month's bandwidth that forgets what came late on its first day."""
+    last_of_february = MIDNIGHT - ONE_HOUR
+    bump(db, last_of_february, times=7)
+    bump(db, MIDNIGHT)
+    bump(db, MIDNIGHT + 2 * ONE_HOUR, times=2)
+    end = MIDNIGHT + 4 * ONE_HOUR
+    found = stale_of(db, end=end, reach="month")
+    assert [window.revision for window in found] == [1, 1, 3, 3], "February does not count"
+    for window in found:
+        record(db, window.start, revision=window.revision)
+    assert stale_of(db, end=end, reach="month") == []
+    bump(db, MIDNIGHT + ONE_HOUR)
+    found = stale_of(db, end=end, reach="month")
+    assert starts(found) == [MIDNIGHT + n * ONE_HOUR for n in (1, 2, 3)]
+
+
+def test_a_table_of_another_table_is_stale_by_the_others_revision(db):
+    """Lets back: usage computed again and again because an hour of raw cannot be rolled up."""
+    bump(db, HOUR, times=9)
+    options = {"source": "tier.metrics_5min", "end": MIDNIGHT + DAY}
+    assert stale_of(db, **options) == []
+    record(db, asset="tier.metrics_5min", revision=8)
+    (window,) = stale_of(db, **options)
+    assert (window.start, window.revision) == (HOUR, 8)
+    record(db, revision=8)
+    assert stale_of(db, **options) == []
+    db.execute("update ops.window_state set revision = -1 where asset = %s", [ASSET])
+    assert starts(stale_of(db, **options)) == [HOUR]
+
+
+def test_a_wish_makes_stale_until_a_later_computation(db):
+    """Lets back: `resmon recompute` that a run which had begun before it takes for done."""
+    bump(db, HOUR)
+    record(db)
+    request_windows(db, ASSET, [HOUR], now=NOW + ONE_HOUR)
+    (window,) = stale_of(db)
+    assert window.reason == "requested"
+    record(db)
+    assert starts(stale_of(db)) == [HOUR], "computed at NOW, before the wish"
+    db.execute("update ops.window_state set computed_at = %s", [NOW + 2 * ONE_HOUR])
+    assert stale_of(db) == []
+    assert forget_settled(db) == 1
+
+
+def test_attempts_count_while_they_leave_the_window_stale(db):
+    """Lets back: a run a minute for a window that is computed and stays stale all the same."""
+    bump(db, HOUR, times=5)
+    tried = Attempt(ASSET, HOUR, number=3, revision=5)
+    record_attempts(db, [tried], now=NOW - ONE_HOUR)
+    assert [w.attempts for w in stale_of(db)] == [3]
+    record(db, revision=4)
+    assert [w.attempts for w in stale_of(db)] == [3], "computed, and stale at the same revision"
+    assert forget_settled(db) == 0
+    bump(db, HOUR)
+    assert [w.attempts for w in stale_of(db)] == [0], "computed, and raw was written since"
+    record(db, revision=6)
+    assert forget_settled(db) == 1
+
+
+def test_a_refusal_holds_until_raw_is_written_or_a_person_asks(db):
+    """Lets back: restored days that stay refused, or gone ones that are tried for ever."""
+    bump(db, HOUR)
+    record_refusal(db, ASSET, HOUR, revision=1, message="raw is gone", now=NOW)
+    assert [w.is_refused for w in stale_of(db)] == [True]
+    request_windows(db, ASSET, [HOUR], now=NOW + ONE_HOUR)
+    assert [w.is_refused for w in stale_of(db)] == [False]
+    record_refusal(db, ASSET, HOUR, revision=1, message="still gone", now=NOW + 2 * ONE_HOUR)
+    assert [w.is_refused for w in stale_of(db)] == [True]
+    (trouble,) = troubles(db)
+    assert (trouble.kind, trouble.windows, trouble.detail) == ("refused", 1, "still gone")
+    bump(db, HOUR)
+    assert [w.is_refused for w in stale_of(db)] == [False]
+
+
+def test_a_pruned_day_is_refused_without_a_run(db):
+    """Lets back: a run for each hour of a year when a table is added that raw has no days for."""
+    bump(db, HOUR)
+    db.execute("insert into ops.raw_day (day, pruned_at) values (%s, %s)", [MIDNIGHT.date(), NOW])
+    assert [w.is_refused for w in stale_of(db)] == [True]
+    assert [w.is_refused for w in stale_of(db, window=DAY)] == [True]
+    assert [w.is_refused for w in stale_of(db, is_from_samples=False)] == [False]
+    bump(db, HOUR + DAY)
+    assert [w.is_refused for w in stale_of(db)] == [True, False]
+
+
+def test_red_windows_are_told(db):
+    """Lets back: a red window that nobody hears of until a run downstream refuses it."""
+    record(db)
+    mark_red(db, ASSET, HOUR, is_red=True)
+    assert [(t.kind, t.first_start) for t in troubles(db)] == [("red", HOUR)]
