@@ -53,8 +53,9 @@ METRICS = {
 PERCENTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
 STATISTICS = ("avg", "min", "max", *PERCENTILES)
 
-KEY = ("server_id", "bucket_start", "organization_id")
-"""Primary key of every tier table, in its order."""
+KEY = ("server_id", "organization_id", "bucket_start")
+"""Primary key of every tier table, in its order: time last, so that an hour's rows extend a run of
+keys and the index keeps half the size (docs/decisions/0008-compact-rows.md)."""
 
 RAW_SAMPLES = (
     Column("collected_at", INSTANT, is_nullable=False),

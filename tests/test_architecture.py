@@ -26,6 +26,7 @@ PURE = (
     "resmon_assets/tier/expectation.py",
     "resmon_assets/rollup/quotas.py",
     "resmon_assets/rollup/usage.py",
+    "resmon_assets/tier/storage.py",
     "resmon_assets/rollup/tree.py",
     "resmon_resources/probe/framing.py",
     "resmon_resources/probe/reading.py",

@@ -12,6 +12,7 @@ import polars as pl
 from resmon_assets.frames import INSTANT, RAW_SAMPLES, TIER_INPUT, schema_of
 from resmon_assets.tier.expectation import complete, expected_counts
 from resmon_assets.tier.statistics import bucket_statistics
+from resmon_assets.tier.storage import stored_form
 from resmon_assets.windows import Outcome, WindowTable, raw_revision, refuse_gone, store_window
 from resmon_resources.postgres import PostgresResource, Snapshot
 from resmon_resources.postgres_connection import load_query
@@ -70,7 +71,7 @@ def refresh_window(
     stored = store_window(
         postgres,
         table,
-        computed.rows,
+        stored_form(computed.rows, width=table.width),
         revision=computed.revision,
         sample_count=computed.sample_count,
         start=start,

@@ -71,7 +71,7 @@ def bucket_statistics(raw: pl.DataFrame, *, width: timedelta) -> pl.DataFrame:
         width: length of the half-open buckets [start, start + width) in UTC; divides a day.
 
     Returns:
-        One row per (server_id, bucket_start, organization_id) that has samples, sorted by that key,
+        One row per (server_id, organization_id, bucket_start) that has samples, sorted by that key,
         with `sample_count` (Int32) and `<metric>_<statistic>` (Float32; null when nothing was
         measured).
 
@@ -129,7 +129,7 @@ def _order(raw: pl.DataFrame, width: timedelta) -> tuple[Integers, Integers]:
     server, organization = (
         raw[name].cast(pl.Int64).to_numpy() for name in ("server_id", "organization_id")
     )
-    columns = [c - c.min(initial=_LARGEST) for c in (server, number, organization)]
+    columns = [c - c.min(initial=_LARGEST) for c in (server, organization, number)]
     spans = [int(c.max(initial=0)) + 1 for c in columns]
     bits = raw.height.bit_length()
     if prod(spans) << bits <= _LARGEST:

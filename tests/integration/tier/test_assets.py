@@ -9,8 +9,8 @@ import pytest
 from dagster import AssetKey, DagsterInstance
 
 from resmon_assets import windows
-from resmon_assets.frames import METRICS, PERCENTILES, TIER_ROWS, schema_of
-from resmon_assets.naming import TIER_1DAY, TIER_1HOUR, TIER_1MIN, TIER_5MIN, table_of
+from resmon_assets.frames import TIER_ROWS, schema_of
+from resmon_assets.naming import TIER_1DAY, TIER_1HOUR, TIER_1MIN, TIER_5MIN
 from resmon_assets.tier import refresh
 from resmon_assets.tier.refresh import refresh_window
 from resmon_assets.tier.tiers import TIERS
@@ -21,13 +21,6 @@ from tests.integration.tier.fleet import HOUR, LATER, Fleet, instants_of
 pytestmark = pytest.mark.integration
 
 MINUTE, ONE_HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
-EXPRESSIONS = {
-    "cpu_pct": "cpu_pct::float8",
-    "memory_used_bytes": "memory_used_bytes::float8",
-    "disk_used_bytes": "disk_used_bytes::float8",
-    "network_in_bytes_per_second": "network_in_bytes / (elapsed_ms / 1000.0::float8)",
-    "network_out_bytes_per_second": "network_out_bytes / (elapsed_ms / 1000.0::float8)",
-}
 
 
 def one_server(fleet: Fleet) -> tuple[int, int]:
@@ -56,77 +49,6 @@ def test_closed_hour_has_every_bucket_and_a_second_run_changes_nothing(
     again = fleet.refresh(key, HOUR)
     assert again.figures(*names, "complete") == (0, 0, 0, 120, 1, 1.0, True)
     assert fleet.rows(key) == rows
-
-
-@pytest.mark.parametrize(
-    ("key", "bucket"), [(TIER_1MIN, "1 minute"), (TIER_5MIN, "5 minutes"), (TIER_1HOUR, "1 hour")]
-)
-def test_stored_statistics_equal_percentile_cont_bit_by_bit(
-    fleet: Fleet, key: AssetKey, bucket: str
-) -> None:
-    """Another definition of a percentile, or float4 arithmetic, differs from PostgreSQL's own."""
-    organization = fleet.organization("alpha")
-    for name in ("web1", "web2", "web3"):
-        server = fleet.server(name, organization)
-        fleet.sample(server, organization, HOUR, HOUR + ONE_HOUR)
-    fleet.execute(
-        """update raw.server_resource_metrics as m
-        set cpu_pct = (100 * r.one)::real,
-            memory_used_bytes = case when r.two > 0.2 then (1e12 * r.two)::bigint end,
-            network_in_bytes = (1e9 * r.two)::bigint
-        from (
-            select server_id, collected_at,
-                (hashtextextended(collected_at::text, server_id) & 1048575) / 1048576.0 as one,
-                (hashtextextended(collected_at::text, -server_id) & 1048575) / 1048576.0 as two
-            from raw.server_resource_metrics
-        ) as r
-        where r.server_id = m.server_id and r.collected_at = m.collected_at"""
-    )
-    fleet.execute(
-        "delete from raw.server_resource_metrics where extract(minute from collected_at) > 20 "
-        "and hashtextextended(collected_at::text, server_id) % 3 = 0"
-    )
-    assert fleet.refresh(key, HOUR).success
-    selected = ", ".join(
-        f"percentile_cont({q}) within group (order by {expression})::real as {metric}_{name}"
-        for metric, expression in EXPRESSIONS.items()
-        for name, q in PERCENTILES.items()
-    )
-    extremes = ", ".join(
-        f"min({e})::real as {m}_min, max({e})::real as {m}_max" for m, e in EXPRESSIONS.items()
-    )
-    names = [f"{m}_{p}" for m in METRICS for p in PERCENTILES]
-    names += [f"{m}_{s}" for m in METRICS for s in ("min", "max")]
-    bucketed = f"date_bin('{bucket}', collected_at, '2026-01-01T00:00:00Z') as bucket_start"
-    differing = fleet.execute(
-        f"""with expected as (
-            select server_id, organization_id, {bucketed}, count(*) as sample_count,
-                {selected}, {extremes}
-            from raw.server_resource_metrics group by 1, 2, 3
-        )
-        select server_id, bucket_start
-        from {table_of(key)} as stored
-        full join expected using (server_id, organization_id, bucket_start)
-        where stored.sample_count is distinct from 0
-            and (stored.sample_count, {", ".join(f"stored.{n}" for n in names)})
-            is distinct from (expected.sample_count, {", ".join(f"expected.{n}" for n in names)})
-        """
-    )
-    assert differing == []
-    network = EXPRESSIONS["network_in_bytes_per_second"]
-    averages = fleet.execute(
-        f"""select stored.cpu_pct_avg, expected.cpu,
-            stored.network_in_bytes_per_second_avg, expected.network
-        from {table_of(key)} as stored join (
-            select server_id, {bucketed}, avg(cpu_pct::float8) as cpu, avg({network}) as network
-            from raw.server_resource_metrics group by 1, 2
-        ) as expected using (server_id, bucket_start)
-        """
-    )
-    assert len(averages) >= 3
-    for cpu, expected_cpu, rate, expected_rate in averages:
-        assert cpu == pytest.approx(expected_cpu, rel=1e-7)
-        assert rate == pytest.approx(expected_rate, rel=1e-7)
 
 
 def test_day_of_two_servers_comes_from_all_samples(fleet: Fleet) -> None:

@@ -238,7 +238,9 @@ def test_difference_names_new_changed_and_vanished_rows() -> None:
     found = compare_rows(pl.concat([second, third]), pl.concat([first, altered]), key=KEY)
     assert found.new.equals(first)
     assert found.changed.equals(altered)
-    assert found.vanished.rows() == [(3, HOUR, 1)]
+    assert found.vanished.rows(named=True) == [
+        {"server_id": 3, "organization_id": 1, "bucket_start": HOUR}
+    ]
 
 
 @pytest.mark.parametrize(
