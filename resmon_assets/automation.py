@@ -5,7 +5,7 @@ pure functions (raw/supervision.py, catch_up.py); this module gathers facts and 
 decisions out.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -40,6 +40,7 @@ from resmon_assets.naming import (
     ARCHIVE_RAW,
     DAGSTER_HISTORY,
     PRUNED,
+    RAW_FILE_SYSTEMS,
     RAW_SAMPLES,
     TIER_1DAY,
     TIER_1HOUR,
@@ -142,15 +143,6 @@ retention_job = define_asset_job(
     description="Drops what is older than the policy and covered; a dry run unless told otherwise.",
     executor_def=in_process_executor,
 )
-
-DOWNSTREAM = (
-    *(
-        Downstream(tier.table.name, source=table_of(RAW_SAMPLES), window=tier.table.window)
-        for tier in TIERS
-    ),
-    Downstream(table_of(ARCHIVE_RAW), source=table_of(RAW_SAMPLES), window=timedelta(days=1)),
-)
-"""What must be finished before retention drops what it is computed from."""
 
 
 @sensor(
@@ -273,6 +265,25 @@ WATCHED = (
     _watch(_tiers[TIER_1DAY], metrics_1day_job.name),
 )
 """Every table whose windows are kept up to date; sources before what is computed from them."""
+
+
+def _downstream(watched: Watched) -> Iterator[Downstream]:
+    """What retention waits for before it drops what a watched table is computed from."""
+    source = table_of(RAW_SAMPLES if watched.is_from_samples else RAW_FILE_SYSTEMS)
+    yield Downstream(watched.table, source=source, window=watched.window, reach=watched.reach)
+
+
+DOWNSTREAM = tuple(
+    dict.fromkeys(
+        [
+            *(item for watched in WATCHED for item in _downstream(watched)),
+            Downstream(
+                table_of(ARCHIVE_RAW), source=table_of(RAW_SAMPLES), window=timedelta(days=1)
+            ),
+        ]
+    )
+)
+"""What must be finished before retention drops what it is computed from."""
 
 
 def stale_of(

@@ -19,6 +19,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "org": ("resmon_cli.organizations", "Organizations: add, list, move, remove."),
     "quota": ("resmon_cli.quotas", "Limits of organizations: set, list with what is used."),
     "server": ("resmon_cli.servers", "Servers: add, import, list, show, test, pause, remove."),
+    "retention": ("resmon_cli.retention", "How long tables are kept, and what is dropped."),
     "collect": ("resmon_cli.collect", "Collect from servers now."),
     "status": ("resmon_cli.status", "State and latest values of the fleet."),
     "metrics": ("resmon_cli.metrics", "Samples or statistics of servers, as a table or a file."),

@@ -20,6 +20,7 @@ from resmon_resources import inventory
 from resmon_resources.sample_reader import ServerStatus, read_status
 from resmon_resources.settings import load_settings
 from resmon_resources.spool import SpoolState, read_state
+from resmon_resources.too_late import WaitingDay, waiting_days
 
 STALE_INTERVALS = 3
 """Without an attempt for this many intervals, and half a minute, a server is not collected."""
@@ -30,6 +31,9 @@ TOLD_OF_A_CAUSE = 5
 
 NAMED_OF_A_CAUSE = 8
 """Names of the others that are listed."""
+
+TOLD_DAYS = 5
+"""Days that rows came too late for that are named."""
 
 LOSS_SHOWN = timedelta(hours=24)
 """How long samples that were dropped are told of."""
@@ -71,6 +75,8 @@ def status_command(
             connection, names=names, organization=organization, tags=tags
         )
         found = read_status(connection, [server.server_id for server in servers])
+        for line in too_late_lines(waiting_days(connection, now=now)):
+            render.note(line)
     statuses = [s for s in found if not states or shown_status(s, now=now) in states]
     if output_format == "json":
         render.print_json([_json_of(status, now=now) for status in statuses])
@@ -115,6 +121,20 @@ def spool_lines(state: SpoolState, *, now: datetime) -> list[str]:
             f"reason, in {state.refused_path}; remove the file when you have seen them."
         )
     return lines
+
+
+def too_late_lines(waiting: Sequence[WaitingDay]) -> list[str]:
+    """What is to be said of rows that came after their day was dropped from raw."""
+    late = [item for item in waiting if item.too_late_rows]
+    if not late:
+        return []
+    days = ", ".join(item.day.isoformat() for item in late[:TOLD_DAYS])
+    more = f" and {len(late) - TOLD_DAYS} more" if len(late) > TOLD_DAYS else ""
+    return [
+        f"{sum(item.too_late_rows for item in late)} rows came after their day was dropped "
+        f"({days}{more}). They wait; restoring the day takes them in: resmon archive restore "
+        f"{late[0].day}"
+    ]
 
 
 def troubles(

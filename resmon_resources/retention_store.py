@@ -10,7 +10,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from random import SystemRandom
 from typing import Literal
 
@@ -194,29 +194,6 @@ def drop_partition(
         except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
             held = Blocker("locked", "others held its lock for longer than 2 s, at each attempt")
     return Verdict(partition, (held,), partition.row_estimate, partition.size_bytes)
-
-
-@dataclass(frozen=True, slots=True)
-class WaitingDay:
-    """A day with rows that came too late, or that is back for a while.
-
-    Attributes:
-        day: the UTC day.
-        pruned_at: when it was dropped from raw; None when it is there.
-        kept_until: a restored day is not dropped before.
-        too_late_rows: rows that wait for it.
-    """
-
-    day: date
-    pruned_at: datetime | None
-    kept_until: datetime | None
-    too_late_rows: int
-
-
-def waiting_days(connection: psycopg.Connection, *, now: datetime) -> list[WaitingDay]:
-    """Days with rows that came too late, and restored days that are kept for now; oldest first."""
-    rows = connection.execute(_query("select_waiting_days"), {"now": now}).fetchall()
-    return [WaitingDay(*row) for row in rows]
 
 
 def table_sizes(

@@ -33,6 +33,23 @@ class TakenIn:
     inserted: int
 
 
+@dataclass(frozen=True, slots=True)
+class WaitingDay:
+    """A day with rows that came too late, or that is back for a while.
+
+    Attributes:
+        day: the UTC day.
+        pruned_at: when it was dropped from raw; None when it is there.
+        kept_until: a restored day is not dropped before.
+        too_late_rows: rows that wait for it.
+    """
+
+    day: date
+    pruned_at: datetime | None
+    kept_until: datetime | None
+    too_late_rows: int
+
+
 def pruned_days(
     connection: psycopg.Connection[Any], instants: Iterable[datetime], *, now: datetime
 ) -> frozenset[date]:
@@ -123,6 +140,14 @@ def take_in(connection: psycopg.Connection[Any], day: date, *, shard: int = 0) -
     if moved:
         add_too_late_rows(connection, day, -moved)
     return TakenIn(moved, inserted)
+
+
+def waiting_days(connection: psycopg.Connection[Any], *, now: datetime) -> list[WaitingDay]:
+    """Days with rows that came too late, and restored days that are kept for now; oldest first."""
+    rows = connection.execute(
+        load_query("retention", "select_waiting_days"), {"now": now}
+    ).fetchall()
+    return [WaitingDay(*row) for row in rows]
 
 
 def _take_in_queries(connection: psycopg.Connection[Any], start: datetime) -> list[str]:

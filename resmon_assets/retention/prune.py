@@ -31,9 +31,8 @@ from resmon_resources.retention_store import (
     delete_expired_rows,
     drop_partition,
     partitions_of,
-    waiting_days,
 )
-from resmon_resources.too_late import take_in
+from resmon_resources.too_late import take_in, waiting_days
 
 WANTED = ("within_policy", "for_ever")
 """Reasons to stay that are the policy itself; all others hold back what should have gone."""
