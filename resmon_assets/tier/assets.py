@@ -19,6 +19,7 @@ from dagster import (
 from resmon_assets.frames import TIER_ROWS
 from resmon_assets.naming import BATCH_POOL, OWNER, RAW_SAMPLES
 from resmon_assets.reporting import errors_sorted, instant_text, table_metadata
+from resmon_assets.tier.picture import window_picture
 from resmon_assets.tier.refresh import refresh_window
 from resmon_assets.tier.tiers import TIERS, TierAsset
 from resmon_assets.window_checks import (
@@ -69,10 +70,11 @@ def _tier_asset(spec: TierAsset) -> AssetsDefinition:
             judgements = judge_written([d.outcome for d in done])
             with postgres.connect() as connection:
                 red = record_red(connection, spec, judgements)
+            metadata = report(done) | picture(postgres, spec, done)
         if red:
             context.log.error("Marked red: %s", ", ".join(instant_text(window) for window in red))
         return MaterializeResult(
-            metadata=report(done),
+            metadata=metadata,
             check_results=[result_of(spec, judgement) for judgement in judgements],
         )
 
@@ -88,6 +90,20 @@ def report(done: Sequence[Refreshed]) -> Metadata:
         arrived = sum(totals["arrived_samples"] for totals in written)
         metadata["coverage_ratio"] = MetadataValue.float(arrived / expected)
     return metadata
+
+
+def picture(postgres: PostgresResource, spec: TierAsset, done: Sequence[Refreshed]) -> Metadata:
+    """The picture of a closed window: none of many at once, and none in five-minute runs.
+
+    Dagster stores the metadata of a run once for each of its partitions.
+    """
+    if not spec.is_judged or len(done) != 1 or not done[0].outcome.is_complete:
+        return {}
+    outcome = done[0].outcome
+    markdown = window_picture(
+        postgres, start=outcome.start, window=spec.table.window, servers=outcome.server_count
+    )
+    return {"picture": MetadataValue.md(markdown)} if markdown is not None else {}
 
 
 TIER_ASSETS = [_tier_asset(spec) for spec in TIERS]
