@@ -92,6 +92,11 @@ class Watched:
         oldest = _EPOCH - (_EPOCH - (now - keep)) // self.window * self.window
         return max(FIRST_DAY, oldest)
 
+    def windows_between(self, start: datetime, end: datetime) -> list[datetime]:
+        """Starts of the windows that touch [start, end), oldest first."""
+        first = _EPOCH + (start - _EPOCH) // self.window * self.window
+        return [first + k * self.window for k in range(-((first - end) // self.window))]
+
     def partition_key(self, start: datetime) -> str:
         """Partition of the window that starts at `start`."""
         return start.astimezone(UTC).strftime(HOUR_FORMAT if self.window == _HOUR else DAY_FORMAT)
@@ -175,22 +180,29 @@ def decide(
         now: aware UTC.
     """
     waiting: Counter[str] = Counter()
-    due: dict[str, dict[datetime, list[_Due]]] = {watched.job_name: {} for watched in stale}
+    due: dict[Watched, list[StaleWindow]] = {watched: [] for watched in stale}
     for watched, windows in stale.items():
         for window in windows:
             reason = why_not_now(watched, window, live=live, now=now)
             if reason is None:
-                due[watched.job_name].setdefault(window.start, []).append(_Due(watched, window))
+                due[watched].append(window)
             else:
                 waiting[reason] += 1
-    runs = sorted(
-        (run for job, starts in due.items() for run in _ranges(job, starts)),
-        key=lambda run: run.first,
-    )
+    runs = runs_of(due)
     free = max(0, MAXIMUM_IN_FLIGHT - sum(run.is_catch_up for run in live))
     if left := sum(len(run.attempts) for run in runs[free:]):
         waiting["queued"] = left
     return Decision(tuple(runs[:free]), waiting)
+
+
+def runs_of(windows: Mapping[Watched, Sequence[StaleWindow]]) -> list[CatchUp]:
+    """All runs that compute these windows, oldest first: few, and each of bounded length."""
+    due: dict[str, dict[datetime, list[_Due]]] = {watched.job_name: {} for watched in windows}
+    for watched, wanted in windows.items():
+        for window in wanted:
+            due[watched.job_name].setdefault(window.start, []).append(_Due(watched, window))
+    runs = (run for job, starts in due.items() for run in _ranges(job, starts))
+    return sorted(runs, key=lambda run: run.first)
 
 
 def why_not_now(

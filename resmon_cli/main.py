@@ -21,6 +21,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "server": ("resmon_cli.servers", "Servers: add, import, list, show, test, pause, remove."),
     "retention": ("resmon_cli.retention", "How long tables are kept, and what is dropped."),
     "collect": ("resmon_cli.collect", "Collect from servers now."),
+    "recompute": ("resmon_cli.recompute", "Compute windows of a range again."),
     "status": ("resmon_cli.status", "State and latest values of the fleet."),
     "metrics": ("resmon_cli.metrics", "Samples or statistics of servers, as a table or a file."),
 }

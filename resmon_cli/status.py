@@ -16,7 +16,8 @@ from rich.table import Table
 from resmon_cli import render
 from resmon_cli.connection import data_connection
 from resmon_cli.servers import NO_SERVER
-from resmon_resources import inventory
+from resmon_resources import catch_up_ledger, inventory
+from resmon_resources.catch_up_ledger import Trouble
 from resmon_resources.sample_reader import ServerStatus, read_status
 from resmon_resources.settings import load_settings
 from resmon_resources.spool import SpoolState, read_state
@@ -77,6 +78,8 @@ def status_command(
         found = read_status(connection, [server.server_id for server in servers])
         for line in too_late_lines(waiting_days(connection, now=now)):
             render.note(line)
+        for line in window_lines(catch_up_ledger.troubles(connection)):
+            render.note(line)
     statuses = [s for s in found if not states or shown_status(s, now=now) in states]
     if output_format == "json":
         render.print_json([_json_of(status, now=now) for status in statuses])
@@ -135,6 +138,25 @@ def too_late_lines(waiting: Sequence[WaitingDay]) -> list[str]:
         f"({days}{more}). They wait; restoring the day takes them in: resmon archive restore "
         f"{late[0].day}"
     ]
+
+
+def window_lines(troubles: Sequence[Trouble]) -> list[str]:
+    """What is to be said of windows that cannot be computed or used; empty when all is well."""
+    words = {
+        "refused": "cannot be computed, because raw of them is gone",
+        "failing": "are not computed, because their last runs failed (see Dagster's UI)",
+        "red": "failed a blocking check and are refused downstream (see Dagster's UI)",
+    }
+    lines = []
+    for trouble in troubles:
+        span = f"{trouble.first_start:%Y-%m-%d %H:%M}"
+        if trouble.windows > 1:
+            span = f"{span} to {trouble.last_start:%Y-%m-%d %H:%M}"
+        noun = "window" if trouble.windows == 1 else "windows"
+        lines.append(
+            f"{trouble.windows} {noun} of {trouble.asset} ({span} UTC) {words[trouble.kind]}."
+        )
+    return lines
 
 
 def troubles(

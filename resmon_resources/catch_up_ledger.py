@@ -7,7 +7,7 @@ UTC; nothing here commits.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Literal
 
 import psycopg
@@ -55,6 +55,32 @@ class Trouble:
     first_start: datetime
     last_start: datetime
     detail: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What became of the windows of one table that a person asked for.
+
+    Attributes:
+        asset: asset key as schema.table.
+        windows: how many were asked for.
+        computed: of these computed since.
+        refused: refused since, because raw is gone.
+        failing: tried twice or more, neither computed nor refused.
+        is_tried: a run was requested for at least one that is left.
+    """
+
+    asset: str
+    windows: int
+    computed: int
+    refused: int
+    failing: int
+    is_tried: bool
+
+    @property
+    def is_over(self) -> bool:
+        """Whether waiting longer is of no use."""
+        return self.computed + self.refused + self.failing >= self.windows
 
 
 def request_windows(
@@ -109,6 +135,36 @@ def record_refusal(
         "refusal": message,
     }
     connection.execute(_query("upsert_catch_up_refusal"), values)
+
+
+def wishes(
+    connection: psycopg.Connection,
+    windows: Sequence[tuple[str, datetime]],
+    *,
+    requested_at: datetime,
+) -> dict[str, Wish]:
+    """What became of windows (asset, start) that were asked for at one time, by asset."""
+    values = {
+        "assets": [asset for asset, _ in windows],
+        "starts": [start for _, start in windows],
+        "requested_at": requested_at,
+    }
+    with connection.cursor(row_factory=class_row(Wish)) as cursor:
+        cursor.execute(_query("count_requested_windows"), values)
+        return {wish.asset: wish for wish in cursor}
+
+
+def is_requested(connection: psycopg.Connection, asset: str, window_start: datetime) -> bool:
+    """Whether a person asked for the window since it was computed: all of it is computed then."""
+    values = {"asset": asset, "window_start": window_start}
+    row = connection.execute(_query("select_is_requested"), values).fetchone()
+    return row is not None and bool(row[0])
+
+
+def missing_raw_days(connection: psycopg.Connection, start: datetime, end: datetime) -> list[date]:
+    """UTC days that touch [start, end) and whose raw samples are gone, oldest first."""
+    rows = connection.execute(_query("select_missing_raw_days"), {"start": start, "end": end})
+    return [day for (day,) in rows]
 
 
 def forget_settled(connection: psycopg.Connection) -> int:
