@@ -75,7 +75,10 @@ def store(postgres: PostgresResource, samples: pl.DataFrame) -> int:
         )
     with postgres.connect() as connection:
         copy_frame(connection, "raw.server_resource_metrics", samples)
-        connection.execute("select ops.bump_raw_hour(%s, 0)", (first,))
+        slots = samples["collected_at"].dt.minute() // 5
+        connection.execute(
+            "select ops.bump_raw_hour(%s, 0, %s)", (first, slots.cast(pl.Int32).unique().to_list())
+        )
     return samples.height
 
 

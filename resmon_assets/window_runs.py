@@ -150,6 +150,8 @@ def standard_metadata(done: Sequence[Refreshed]) -> Metadata:
         "rows_changed": MetadataValue.int(sum(w.changed for w in written)),
         "rows_deleted": MetadataValue.int(sum(w.deleted for w in written)),
         "samples": MetadataValue.int(sum(o.sample_count for o in computed)),
+        "samples_read": MetadataValue.int(sum(o.samples_read for o in computed)),
+        "buckets_computed": MetadataValue.int(sum(o.buckets_computed for o in computed)),
         "servers": MetadataValue.int(max((o.server_count for o in computed), default=0)),
         "revision": MetadataValue.int(max((o.revision or 0 for o in computed), default=0)),
         "windows": MetadataValue.int(len(done)),

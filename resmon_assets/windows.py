@@ -6,7 +6,9 @@ refusing what must not be replaced or read. Knows no stage, no metric and no Dag
 does with the windows of its run is in `window_runs.py`.
 
 A stage computes rows in one `postgres.snapshot()`, with the revision read in the same snapshot, and
-hands both to `store_window`.
+hands both to `store_window`. A table whose buckets lie within five-minute slots may be computed in
+part: `plan_window` says which slots changed or closed since the stored rows were computed, and
+`store_window` is given a `Part` then. Why, and what was measured: docs/decisions/0007-windows.md.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,13 +21,16 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from resmon_assets.frames import Column, schema_of
-from resmon_resources.errors import RawGone, WindowRefused
+from resmon_resources.errors import RawGone, WindowChanged, WindowRefused
 from resmon_resources.postgres import PostgresResource, Snapshot, copy_frame
 from resmon_resources.postgres_connection import advisory_lock, load_query
 from resmon_resources.window_ledger import (
+    SLOT,
+    SLOTS,
     WindowState,
     current_revisions,
     record_window,
+    slot_revisions,
     window_states,
 )
 
@@ -62,10 +67,62 @@ class WindowTable:
         """Schema of its rows in polars."""
         return schema_of(self.columns)
 
+    @property
+    def has_slots(self) -> bool:
+        """Whether each bucket lies within one five-minute slot of the window, an hour."""
+        return self.window == SLOTS * SLOT and SLOT % self.width == timedelta(0)
+
     def closed_until(self, start: datetime, *, now: datetime) -> datetime:
         """End of the window's last bucket that is over at `now`; `start` when none is."""
         passed = (now - _EPOCH) // self.width * self.width
         return max(start, min(start + self.window, _EPOCH + passed))
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What of a window is to be computed, and from which state of raw.
+
+    Attributes:
+        revision: of raw, in the snapshot that the plan was made in.
+        ranges: half-open stretches of time to compute, in order, apart from each other.
+        slots: numbers of the slots that these are; None when the window is not computed by slots.
+        slot_revisions: of all slots of the hour, in that snapshot; empty without slots.
+        slot_samples: raw rows that the stored rows of each slot were computed from.
+    """
+
+    revision: int
+    ranges: tuple[tuple[datetime, datetime], ...]
+    slots: tuple[int, ...] | None = None
+    slot_revisions: tuple[int, ...] = ()
+    slot_samples: tuple[int, ...] = ()
+
+    def part(self, counted: Mapping[int, int]) -> "Part | None":
+        """What `store_window` needs to know of the slots; None without slots.
+
+        Args:
+            counted: raw rows by number of the slot, in the ranges.
+        """
+        if self.slots is None:
+            return None
+        samples = list(self.slot_samples)
+        for slot in self.slots:
+            samples[slot] = counted.get(slot, 0)
+        return Part(self.slots, self.slot_revisions, tuple(samples))
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Slots of a window whose rows were computed; those of the others stay as stored.
+
+    Attributes:
+        slots: their numbers.
+        revisions: of all slots of the hour, in the snapshot of the computation.
+        samples: raw rows of all slots: counted there, and for the others as stored.
+    """
+
+    slots: tuple[int, ...]
+    revisions: tuple[int, ...]
+    samples: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +135,7 @@ class Stored:
         deleted: rows that the computation no longer gives.
         stored_rows: rows of the window afterwards, as PostgreSQL counts them.
         totals: further figures of these rows, from the statement that the caller gave.
+        row_count: rows that it should have: those computed, and those of the other slots.
     """
 
     new: int
@@ -85,6 +143,7 @@ class Stored:
     deleted: int
     stored_rows: int
     totals: Mapping[str, int] = field(default_factory=dict)
+    row_count: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +157,10 @@ class Outcome:
         is_complete: whether all of its buckets are closed.
         revision: of raw, that it was computed from; None when no bucket is closed.
         sample_count: raw rows that it was computed from.
-        row_count: rows that were computed.
-        server_count: servers that have samples.
+        row_count: rows that the window should have then.
+        buckets_computed: buckets that were computed; fewer than are closed when only a part was.
+        samples_read: raw rows that these were computed from.
+        server_count: servers that have samples in these.
         stored: what was written; None when a newer state was stored, which was kept.
     """
 
@@ -109,6 +170,8 @@ class Outcome:
     revision: int | None = None
     sample_count: int = 0
     row_count: int = 0
+    buckets_computed: int = 0
+    samples_read: int = 0
     server_count: int = 0
     stored: Stored | None = None
 
@@ -136,6 +199,86 @@ def raw_revision(connection: psycopg.Connection, *, start: datetime, end: dateti
     return sum(current_revisions(connection, start, end).values())
 
 
+def plan_window(
+    connection: psycopg.Connection,
+    table: WindowTable,
+    *,
+    start: datetime,
+    closed_until: datetime,
+    is_whole: bool = False,
+) -> Plan:
+    """Find out what of a window must be computed: the slots that changed or closed since.
+
+    All of it when the table has no slots, when the stored state knows none or is red, and when it
+    is current: whoever asks for a window that is not stale wants it computed again.
+
+    Args:
+        connection: the one of the snapshot that raw will be read in.
+        table: what is computed.
+        start: the window's.
+        closed_until: end of its last closed bucket.
+        is_whole: ask for all of it.
+    """
+    revision = raw_revision(connection, start=start, end=start + table.window)
+    if not table.has_slots:
+        return Plan(revision, ranges=((start, closed_until),))
+    revisions = slot_revisions(connection, start)
+    state = _state(connection, table, start)
+    slots = stale_slots(state, revisions, start=start, closed_until=closed_until)
+    known = None if state is None else state.slot_samples
+    if is_whole or not slots or known is None:
+        slots = list(range(-((start - closed_until) // SLOT)))
+        known = [0] * SLOTS
+    return Plan(
+        revision,
+        ranges=slot_ranges(slots, start=start, closed_until=closed_until),
+        slots=tuple(slots),
+        slot_revisions=tuple(revisions),
+        slot_samples=tuple(known),
+    )
+
+
+def stale_slots(
+    state: WindowState | None, revisions: Sequence[int], *, start: datetime, closed_until: datetime
+) -> list[int]:
+    """Slots of an hour with closed buckets that the stored rows do not hold in their current form.
+
+    Args:
+        state: what the stored rows were computed from.
+        revisions: of the slots now.
+        start: the hour's.
+        closed_until: end of the last closed bucket.
+
+    Returns:
+        Their numbers in order; none when nothing is known of the slots, or the rows are red.
+    """
+    if state is None or state.slot_revisions is None or state.is_red:
+        return []
+    return [
+        slot
+        for slot in range(SLOTS)
+        if start + slot * SLOT < closed_until
+        and (
+            revisions[slot] != state.slot_revisions[slot]
+            or state.complete_until < min(start + (slot + 1) * SLOT, closed_until)
+        )
+    ]
+
+
+def slot_ranges(
+    slots: Sequence[int], *, start: datetime, closed_until: datetime
+) -> tuple[tuple[datetime, datetime], ...]:
+    """Fold slots (in order) into half-open stretches of time, cut at `closed_until`."""
+    ranges: list[tuple[datetime, datetime]] = []
+    for slot in slots:
+        begin, end = start + slot * SLOT, min(start + (slot + 1) * SLOT, closed_until)
+        if ranges and ranges[-1][1] == begin:
+            ranges[-1] = (ranges[-1][0], end)
+        else:
+            ranges.append((begin, end))
+    return tuple(ranges)
+
+
 def store_window(
     postgres: PostgresResource,
     table: WindowTable,
@@ -147,6 +290,7 @@ def store_window(
     closed_until: datetime,
     now: datetime,
     totals: str | None = None,
+    part: Part | None = None,
 ) -> Stored | None:
     """Store the rows of a window and what they were computed from, in one transaction.
 
@@ -157,32 +301,42 @@ def store_window(
         postgres: the data database.
         table: where to.
         rows: all rows of [start, closed_until), with the table's columns in their order, unique by
-            its key.
+            its key; with a `part`, all rows of its slots.
         revision: of raw, from the snapshot that the rows were computed from.
-        sample_count: raw rows in that snapshot.
+        sample_count: raw rows in that snapshot, of the whole window.
         start: the window's.
         closed_until: end of its last closed bucket.
         now: recorded as the time of computation.
         totals: statement on {table}, %(start)s and %(end)s that gives one row of integers by name,
             among them `stored_rows`; asked in the same transaction, after the rows were written.
+        part: which slots were computed; None when all of the window was, and slots are not kept.
 
     Returns:
         What was done; None when the stored state is newer, which is then kept untouched.
 
     Raises:
         WindowRefused: the stored rows were computed from more samples than raw has now.
+        WindowChanged: the rows of the other slots are not those that the part goes with.
     """
     with postgres.connect() as connection:
         connection.execute(
             "select ops.ensure_partitions(%s::regclass, %s, %s, %s)",
             (table.name, table.storage, start, closed_until),
         )
+    ranges: tuple[tuple[datetime, datetime], ...] = ((start, closed_until),)
+    if part is not None:
+        ranges = slot_ranges(part.slots, start=start, closed_until=closed_until)
     with postgres.connect() as connection:
         advisory_lock(connection, table.name, start.isoformat())
-        state = window_states(connection, table.name, start=start, end=start + table.window).get(
-            start
-        )
+        state = _state(connection, table, start)
         _refuse_less(table, state, revision, sample_count, start=start, closed_until=closed_until)
+        if part is not None:
+            _refuse_other_basis(table, state, part, start=start, closed_until=closed_until)
+        # Opened under the lock: it sees what the last holder committed, and nobody else writes.
+        with postgres.snapshot() as snapshot:
+            stored = pl.concat(read_stored(snapshot, table, start=a, end=b) for a, b in ranges)
+        is_all = ranges == ((start, closed_until),)
+        others = 0 if is_all or state is None else state.row_count - stored.height
         is_recorded = record_window(
             connection,
             table.name,
@@ -190,14 +344,13 @@ def store_window(
             revision=revision,
             computed_at=now,
             complete_until=closed_until,
-            row_count=rows.height,
+            row_count=others + rows.height,
             sample_count=sample_count,
+            slot_revisions=None if part is None else part.revisions,
+            slot_samples=None if part is None else part.samples,
         )
         if not is_recorded:
             return None
-        # Opened under the lock: it sees what the last holder committed, and nobody else writes.
-        with postgres.snapshot() as snapshot:
-            stored = read_stored(snapshot, table, start=start, end=closed_until)
         difference = compare_rows(stored, rows, key=table.key)
         _replace_rows(connection, table, difference, start=start, end=closed_until)
         figures = _totals(connection, table, totals, start=start, end=closed_until)
@@ -206,6 +359,7 @@ def store_window(
         changed=difference.changed.height,
         deleted=difference.vanished.height,
         stored_rows=figures.pop("stored_rows"),
+        row_count=others + rows.height,
         totals=figures,
     )
 
@@ -289,6 +443,45 @@ def refuse_gone(
     if row is not None and row[0]:
         revision = raw_revision(connection, start=start, end=end)
         raise _refusal(table, start, 0, "coverage says that samples were stored", revision)
+
+
+def _state(
+    connection: psycopg.Connection, table: WindowTable, start: datetime
+) -> WindowState | None:
+    """What the stored rows of the window at `start` were computed from, if it ever was."""
+    return window_states(connection, table.name, start=start, end=start + table.window).get(start)
+
+
+def _refuse_other_basis(
+    table: WindowTable,
+    stored: WindowState | None,
+    part: Part,
+    *,
+    start: datetime,
+    closed_until: datetime,
+) -> None:
+    """Raise when a part would stand beside rows of other slots that are not up to its snapshot.
+
+    Those that another run computed meanwhile from the same revision of the slot are as good.
+    """
+    kept = set(range(-((start - closed_until) // SLOT))) - set(part.slots)
+    if not kept:
+        return
+    is_same = (
+        stored is not None
+        and stored.slot_revisions is not None
+        and kept.isdisjoint(
+            stale_slots(stored, part.revisions, start=start, closed_until=closed_until)
+        )
+        and not stored.is_red
+    )
+    if not is_same:
+        msg = (
+            f"Storing a part of {table.name} for {start:%Y-%m-%d %H:%M} UTC: the stored rows of "
+            "its other buckets were replaced, removed or marked red since the part was computed. "
+            "Compute all of the window."
+        )
+        raise WindowChanged(msg)
 
 
 def _refuse_less(

@@ -132,6 +132,10 @@ class WindowRefused(ResmonError):
     """A window cannot be computed without losing what is stored: its raw samples are gone."""
 
 
+class WindowChanged(ResmonError):
+    """A part of a window was computed for stored rows that are others now; compute all of it."""
+
+
 class ArchiveError(ResmonError):
     """Something about the archive of raw samples."""
 

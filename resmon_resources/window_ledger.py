@@ -5,7 +5,7 @@ one UTC day. Decides nothing about when to compute. All times are aware UTC; win
 nothing here commits.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -21,6 +21,12 @@ Reach = Literal["window", "month"]
 Reason = Literal["requested", "changed", "unfinished"]
 """Why a window is stale: a person asked for it, raw was written since, buckets closed since."""
 
+SLOTS = 12
+"""Slots of an hour that have a revision of their own in ops.raw_hour."""
+
+SLOT = timedelta(minutes=5)
+"""Length of a slot; a slot starts at a multiple of it in UTC."""
+
 
 @dataclass(frozen=True, slots=True)
 class WindowState:
@@ -35,6 +41,9 @@ class WindowState:
         is_red: a blocking check failed on it.
         row_count: rows written.
         sample_count: raw rows they were computed from.
+        slot_revisions: of each five-minute slot of the hour, that the rows were computed from; None
+            when the window is not computed by slots.
+        slot_samples: raw rows of each slot; None together with the former.
     """
 
     asset: str
@@ -45,6 +54,8 @@ class WindowState:
     is_red: bool
     row_count: int
     sample_count: int
+    slot_revisions: list[int] | None = None
+    slot_samples: list[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +94,15 @@ def current_revisions(
     return dict(rows)
 
 
+def slot_revisions(connection: psycopg.Connection, hour: datetime) -> list[int]:
+    """Revision of each five-minute slot of a UTC hour, summed over its shards; 0 if never written.
+
+    Call it in the snapshot that the raw rows are read in.
+    """
+    row = connection.execute(_query("select_slot_revisions"), {"hour": hour}).fetchone()
+    return [0] * SLOTS if row is None else list(row[0])
+
+
 def window_states(
     connection: psycopg.Connection, asset: str, start: datetime, end: datetime
 ) -> dict[datetime, WindowState]:
@@ -102,6 +122,8 @@ def record_window(
     complete_until: datetime,
     row_count: int,
     sample_count: int,
+    slot_revisions: Sequence[int] | None = None,
+    slot_samples: Sequence[int] | None = None,
 ) -> bool:
     """Store what a window was computed from; False when a newer state is stored: keep its rows.
 
@@ -117,6 +139,8 @@ def record_window(
         "complete_until": complete_until,
         "row_count": row_count,
         "sample_count": sample_count,
+        "slot_revisions": None if slot_revisions is None else list(slot_revisions),
+        "slot_samples": None if slot_samples is None else list(slot_samples),
     }
     return connection.execute(_query("upsert_window_state"), values).fetchone() is not None
 

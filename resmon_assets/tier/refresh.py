@@ -5,7 +5,7 @@ transaction. Knows no Dagster; what is reported about a window is in `assets.py`
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import polars as pl
 
@@ -13,12 +13,24 @@ from resmon_assets.frames import INSTANT, RAW_SAMPLES, TIER_INPUT, schema_of
 from resmon_assets.tier.expectation import complete, expected_counts
 from resmon_assets.tier.statistics import bucket_statistics
 from resmon_assets.tier.storage import stored_form
-from resmon_assets.windows import Outcome, WindowTable, raw_revision, refuse_gone, store_window
+from resmon_assets.windows import (
+    Outcome,
+    Plan,
+    WindowTable,
+    plan_window,
+    refuse_gone,
+    store_window,
+)
+from resmon_resources.errors import WindowChanged
 from resmon_resources.postgres import PostgresResource, Snapshot
 from resmon_resources.postgres_connection import load_query
+from resmon_resources.window_ledger import SLOT
 
 MAXIMUM_SLICE_ROWS = 3_000_000
 """Raw rows held at a time: a whole hour of 10,000 servers is one slice, a day of them ten."""
+
+EVERY_SERVER = (0, 2**31 - 1)
+"""Range of ids that holds all of them."""
 
 _INPUT = schema_of(RAW_SAMPLES, only=TIER_INPUT)
 _COUNTS = pl.Schema({"server_id": pl.Int32(), "sample_count": pl.Int64()})
@@ -36,19 +48,26 @@ _PERIODS = pl.Schema(
 
 @dataclass(frozen=True, slots=True)
 class Computed:
-    """A window in memory.
+    """What was computed of a window.
 
     Attributes:
-        rows: schema `frames.TIER_ROWS`.
-        revision: of raw, in the snapshot that the rows were computed from.
-        sample_count: raw rows in that snapshot, counted by PostgreSQL.
-        server_count: servers that have samples.
+        plan: which of its buckets, and from what.
+        rows: of these, schema `frames.TIER_ROWS`.
+        counted: raw rows of the plan's ranges in that snapshot, counted by PostgreSQL, by slot (of
+            a window without slots all are of slot 0).
+        server_count: servers that have samples in these.
     """
 
+    plan: Plan
     rows: pl.DataFrame
-    revision: int
-    sample_count: int
+    counted: dict[int, int]
     server_count: int
+
+    @property
+    def sample_count(self) -> int:
+        """Raw rows of the whole window: those counted, and of the other slots those known."""
+        part = self.plan.part(self.counted)
+        return sum(self.counted.values() if part is None else part.samples)
 
 
 def refresh_window(
@@ -56,73 +75,128 @@ def refresh_window(
 ) -> Outcome:
     """Compute the closed buckets of the window at `start` and store what differs.
 
-    Repeatable: with the same raw it changes no row.
+    Repeatable: with the same raw it changes no row. Of a window that is stale in some of its
+    five-minute slots only these are computed (see `windows.plan_window`).
 
     Raises:
         WindowRefused: raw has fewer samples than the stored rows were computed from.
         SampleUnusable: a sample holds what no probe can have measured.
         DatabaseError: PostgreSQL could not be reached or refused.
     """
+    try:
+        return _refresh(postgres, table, start=start, now=now)
+    except WindowChanged:
+        return _refresh(postgres, table, start=start, now=now, is_whole=True)
+
+
+def _refresh(
+    postgres: PostgresResource,
+    table: WindowTable,
+    *,
+    start: datetime,
+    now: datetime,
+    is_whole: bool = False,
+) -> Outcome:
+    """Compute and store the window, or what is stale of it."""
     closed_until = table.closed_until(start, now=now)
     if closed_until == start:
         return Outcome(start=start, closed_until=start, is_complete=False)
     with postgres.snapshot() as snapshot:
-        computed = compute_window(snapshot, table, start=start, closed_until=closed_until)
+        plan = plan_window(
+            snapshot.connection, table, start=start, closed_until=closed_until, is_whole=is_whole
+        )
+        computed = compute_window(snapshot, table, plan, start=start)
     stored = store_window(
         postgres,
         table,
         stored_form(computed.rows, width=table.width),
-        revision=computed.revision,
+        revision=plan.revision,
         sample_count=computed.sample_count,
         start=start,
         closed_until=closed_until,
         now=now,
         totals=load_query("tier", "sum_stored_rows"),
+        part=plan.part(computed.counted),
     )
     return Outcome(
         start=start,
         closed_until=closed_until,
         is_complete=closed_until == start + table.window,
-        revision=computed.revision,
+        revision=plan.revision,
         sample_count=computed.sample_count,
-        row_count=computed.rows.height,
+        row_count=computed.rows.height if stored is None else stored.row_count,
+        buckets_computed=sum((b - a) // table.width for a, b in plan.ranges),
+        samples_read=sum(computed.counted.values()),
         server_count=computed.server_count,
         stored=stored,
     )
 
 
 def compute_window(
-    snapshot: Snapshot, table: WindowTable, *, start: datetime, closed_until: datetime
+    snapshot: Snapshot, table: WindowTable, plan: Plan, *, start: datetime
 ) -> Computed:
-    """Compute the rows of [start, closed_until) from raw, read in slices of servers.
+    """Compute the rows that the plan asks for from raw, read in slices of servers.
 
-    One snapshot serves all slices, so that they belong to one revision.
+    One snapshot, the plan's, serves all slices, so that they belong to one revision.
 
     Raises:
         WindowRefused: raw had samples of this window once and has none now.
     """
-    window = {"start": start, "end": closed_until}
-    end = start + table.window
-    revision = raw_revision(snapshot.connection, start=start, end=end)
-    counts = snapshot.read_frame(load_query("tier", "count_raw_samples"), window, _COUNTS)
-    if counts.is_empty() and closed_until == end:
-        refuse_gone(snapshot.connection, table, start=start, end=end)
-    periods = read_periods(snapshot, start=start, end=closed_until)
-    slices = server_slices(counts, limit=MAXIMUM_SLICE_ROWS)
+    width = SLOT if table.has_slots else table.window
+    counted: dict[int, int] = {}
+    rows = []
+    for begin, end in plan.ranges:
+        counts = _count_samples(snapshot, start=start, begin=begin, end=end, width=width)
+        counted |= counts
+        rows.append(
+            compute_range(snapshot, table, start=begin, end=end, sample_count=sum(counts.values()))
+        )
+    if not any(counted.values()) and plan.ranges == ((start, start + table.window),):
+        refuse_gone(snapshot.connection, table, start=start, end=start + table.window)
+    computed = pl.concat(rows)
+    return Computed(
+        plan=plan,
+        rows=computed,
+        counted=counted,
+        server_count=computed.filter(pl.col("sample_count") > 0)["server_id"].n_unique(),
+    )
+
+
+def compute_range(
+    snapshot: Snapshot, table: WindowTable, *, start: datetime, end: datetime, sample_count: int
+) -> pl.DataFrame:
+    """Compute the rows of all buckets of [start, end), sorted by `frames.KEY`.
+
+    Args:
+        snapshot: of raw.
+        table: whose rows.
+        start: aware UTC, a multiple of the table's width.
+        end: the same.
+        sample_count: raw rows in [start, end); above MAXIMUM_SLICE_ROWS they are read in slices.
+    """
+    slices = [EVERY_SERVER]
+    if sample_count > MAXIMUM_SLICE_ROWS:
+        query = load_query("tier", "count_raw_samples")
+        counts = snapshot.read_frame(query, {"start": start, "end": end}, _COUNTS)
+        slices = server_slices(counts, limit=MAXIMUM_SLICE_ROWS)
     statistics = [
         bucket_statistics(
-            read_slice(snapshot, start=start, end=closed_until, first=first, last=last),
-            width=table.width,
+            read_slice(snapshot, start=start, end=end, first=first, last=last), width=table.width
         )
         for first, last in slices
-    ] or [bucket_statistics(_INPUT.to_frame(), width=table.width)]
-    expected = expected_counts(periods, start=start, end=closed_until, width=table.width)
-    return Computed(
-        rows=complete(pl.concat(statistics), expected),
-        revision=revision,
-        sample_count=int(counts["sample_count"].sum()),
-        server_count=counts.height,
-    )
+    ]
+    periods = read_periods(snapshot, start=start, end=end)
+    expected = expected_counts(periods, start=start, end=end, width=table.width)
+    return complete(pl.concat(statistics), expected)
+
+
+def _count_samples(
+    snapshot: Snapshot, *, start: datetime, begin: datetime, end: datetime, width: timedelta
+) -> dict[int, int]:
+    """Raw rows of [begin, end) by number of the slot, each `width` long, counted from `start`."""
+    values = {"start": start, "begin": begin, "end": end, "width": width}
+    query = load_query("tier", "count_slots").encode()
+    return dict(snapshot.connection.execute(query, values).fetchall())
 
 
 def read_slice(

@@ -7,7 +7,9 @@ select
     w.complete_until,
     w.is_red,
     w.row_count,
-    w.sample_count
+    w.sample_count,
+    w.slot_revisions,
+    w.slot_samples
 from ops.window_state as w
 where w.asset = %(asset)s
     and w.window_start >= %(start)s

@@ -7,7 +7,9 @@ insert into ops.window_state as w (
     computed_at,
     complete_until,
     row_count,
-    sample_count
+    sample_count,
+    slot_revisions,
+    slot_samples
 )
 values (
     %(asset)s,
@@ -16,7 +18,9 @@ values (
     %(computed_at)s,
     %(complete_until)s,
     %(row_count)s,
-    %(sample_count)s
+    %(sample_count)s,
+    %(slot_revisions)s,
+    %(slot_samples)s
 )
 on conflict (asset, window_start) do update
 set
@@ -25,7 +29,9 @@ set
     complete_until = excluded.complete_until,
     is_red = false,
     row_count = excluded.row_count,
-    sample_count = excluded.sample_count
+    sample_count = excluded.sample_count,
+    slot_revisions = excluded.slot_revisions,
+    slot_samples = excluded.slot_samples
 where excluded.revision >= w.revision
     and excluded.complete_until >= w.complete_until
 returning w.revision

@@ -1,4 +1,4 @@
--- Inserts a batch of samples and bumps the ledger of the hours that really got rows; returns the number inserted.
+-- Inserts a batch of samples and bumps the ledger of the hours and slots that really got rows; returns the number inserted.
 -- Plan: function scan on unnest, insert through the day partitions, one index probe a row.
 with incoming as (
     select * from unnest(
@@ -84,12 +84,39 @@ inserted as (
     on conflict (server_id, collected_at) do nothing
     returning collected_at
 ),
-bumped as (
-    insert into ops.raw_hour as ledger (hour, shard, revision)
-    select date_trunc('hour', collected_at, 'UTC'), %(shard)s, 1
+touched as (
+    select date_bin('5 minutes', collected_at, '2000-01-01 00:00:00+00') as slot_start
     from inserted
     group by 1
-    order by 1
-    on conflict (hour, shard) do update set revision = ledger.revision + 1
+),
+hours as (
+    select
+        date_bin('1 hour', slot_start, '2000-01-01 00:00:00+00') as hour,
+        array_agg(extract(minute from slot_start at time zone 'UTC')::integer / 5) as slots
+    from touched
+    group by 1
+),
+bumped as (
+    insert into ops.raw_hour as ledger (hour, shard, revision, slot_revisions)
+    select
+        hour,
+        %(shard)s,
+        1,
+        array(
+            select (s.slot = any(slots))::integer::bigint
+            from generate_series(0, 11) as s (slot)
+            order by s.slot
+        )
+    from hours
+    order by hour
+    on conflict (hour, shard) do update
+    set
+        revision = ledger.revision + 1,
+        slot_revisions = array(
+            select s.old + s.added
+            from unnest(ledger.slot_revisions, excluded.slot_revisions)
+            with ordinality as s (old, added, slot)
+            order by s.slot
+        )
 )
 select count(*) from inserted

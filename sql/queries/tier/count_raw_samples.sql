@@ -1,4 +1,4 @@
--- Raw rows per server in [%(start)s, %(end)s), by server: what a window is cut into slices by, and what must be kept.
+-- Raw rows per server in [%(start)s, %(end)s), by server: what a window is cut into slices by.
 -- Plan: parallel scan of the one day partition that the window touches, hash aggregate.
 select
     server_id,

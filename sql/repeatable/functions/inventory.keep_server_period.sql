@@ -1,7 +1,7 @@
 -- Purpose: inventory.server_period follows inventory.servers: who was to be collected when, for whom, how often.
 -- A change of state, organization or interval opens a period at changed_at and closes the open one there. A second
 -- change at the same time, or one whose clock went back, replaces the open period from its own start: periods
--- never overlap and are never empty. The hour that changes is counted as written, because expected counts change.
+-- never overlap and are never empty. The hour is counted as written from there on, because expected counts change.
 create or replace function inventory.keep_server_period()
 returns trigger
 language plpgsql
@@ -39,13 +39,20 @@ begin
             state = excluded.state,
             interval_seconds = excluded.interval_seconds;
 
-    perform ops.bump_raw_hour(v_from, 0);
+    perform ops.bump_raw_hour(
+        v_from,
+        0,
+        array(
+            select s.slot
+            from generate_series(extract(minute from v_from at time zone 'UTC')::integer / 5, 11) as s (slot)
+        )
+    );
     return null;
 end
 $$;
 
 comment on function inventory.keep_server_period() is
-    'Trigger: keeps inventory.server_period, and bumps the raw revision of the hour in which a period begins.';
+    'Trigger: keeps inventory.server_period, and bumps the raw revision of the hour in which a period begins, from there on.';
 
 create or replace trigger keep_period
 after insert or update on inventory.servers

@@ -94,8 +94,12 @@ class Fleet:
             )
         with self.postgres.connect() as connection:
             copy_frame(connection, "raw.server_resource_metrics", frame)
-            for hour in sorted({i.replace(minute=0, second=0, microsecond=0) for i in instants}):
-                connection.execute("select ops.bump_raw_hour(%s, 0)", (hour,))
+            slots = {
+                (i.replace(minute=0, second=0, microsecond=0), i.minute // 5) for i in instants
+            }
+            for hour in sorted({hour for hour, _ in slots}):
+                touched = [slot for of, slot in slots if of == hour]
+                connection.execute("select ops.bump_raw_hour(%s, 0, %s)", (hour, touched))
         return len(rows)
 
     def refresh(

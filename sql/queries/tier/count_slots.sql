@@ -1,0 +1,14 @@
+-- Raw rows in [%(begin)s, %(end)s) by number of the slot, each %(width)s long and counted from %(start)s: what must be kept.
+-- Plan: parallel scan of what the time index leaves of the day partition, aggregate of a dozen groups.
+select
+    (extract(epoch from counted.slot_start - %(start)s) / extract(epoch from %(width)s::interval))::integer as slot,
+    counted.sample_count
+from (
+    select
+        date_bin(%(width)s, collected_at, %(start)s) as slot_start,
+        count(*) as sample_count
+    from raw.server_resource_metrics
+    where collected_at >= %(begin)s
+        and collected_at < %(end)s
+    group by 1
+) as counted
