@@ -12,6 +12,7 @@ together.
 | hour | `hour_seconds`: a closed hour to 1min, 5min, 1hour, into empty tables and unchanged |
 | refresh | `refresh_seconds`: five minutes of a running hour to 1min, 5min, median of three |
 | day | `day_seconds`: a closed UTC day to 1day |
+| compute | `compute_seconds`: the arithmetic alone; reference: the fastest of three databases |
 
 The reference of a time is what PostgreSQL alone takes on the same rows for the hourly tier of one
 hour, its statistics by percentile_cont, into a temporary table. A part is a function of
@@ -26,6 +27,7 @@ from statistics import median
 from typing import Any
 
 import polars as pl
+from _compute import DIALECTS, compute_part, statement
 from _measuring import Figure, best, embedded, emit, in_own_process, say, taken
 from synthetic import HOUR, START, fill, register, samples_of_hour, store
 
@@ -66,7 +68,11 @@ def main() -> None:
     parser.add_argument("--part", choices=sorted(PARTS), help="this part alone")
     parser.add_argument("--servers", type=int, default=10_000)
     parser.add_argument("--hours", type=int, default=24, help="hours of raw that part day reads")
+    parser.add_argument("--show-sql", action="store_true", help="print the references of compute")
     options = parser.parse_args()
+    if options.show_sql:
+        print("\n\n".join(f"-- {name}\n{statement(name, width=HOUR)};" for name in DIALECTS))
+        return
     for name in [options.part] if options.part else PARTS:
         part = PARTS[name]
         hours = options.hours if name == "day" else part.hours
@@ -131,6 +137,7 @@ PARTS = {
     "hour": Part(hour_part),
     "refresh": Part(refresh_part, hours=0),
     "day": Part(day_part, hours=24),
+    "compute": Part(compute_part, hours=0),
 }
 
 
