@@ -24,6 +24,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "recompute": ("resmon_cli.recompute", "Compute windows of a range again."),
     "status": ("resmon_cli.status", "State and latest values of the fleet."),
     "metrics": ("resmon_cli.metrics", "Samples or statistics of servers, as a table or a file."),
+    "archive": ("resmon_cli.archive", "Archived days of samples: list, verify, restore."),
 }
 """Command -> (module, one line of help). The module has a click command called `<name>_command`."""
 

@@ -2,9 +2,8 @@
 
     <archive>/raw_samples/day=2026-03-01/0000.parquet ... 2300.parquet, manifest.json
 
-Belongs here: the layout, and reading with checksums. Imports neither polars nor Dagster, so that
-`resmon archive list` starts at once; what is inside the files is in raw_restore.py and in
-resmon_assets/archive.
+Belongs here: the layout, and reading with checksums. What is inside the files is the matter of
+raw_restore.py and of resmon_assets/archive.
 """
 
 import hashlib

@@ -58,6 +58,14 @@ def raw_days(connection: psycopg.Connection, first: date, last: date) -> dict[da
         return {row.day: row for row in cursor}
 
 
+def unarchived_days(connection: psycopg.Connection, *, now: datetime) -> list[date]:
+    """Days that are over and whose archive is missing or older than raw, oldest first.
+
+    Days that retention dropped are not among them: their archive is what there is.
+    """
+    return [day for (day,) in connection.execute(_query("select_unarchived_days"), {"now": now})]
+
+
 def record_archived(
     connection: psycopg.Connection,
     day: date,

@@ -31,9 +31,8 @@ from resmon_resources.archive_store import ArchiveStore
 from resmon_resources.clock import ClockResource
 from resmon_resources.errors import ArchiveDamaged
 from resmon_resources.postgres import PostgresResource
-from resmon_resources.postgres_connection import load_query
 from resmon_resources.raw_archive import MANIFEST, day_path, read_file, read_manifest, verify_files
-from resmon_resources.raw_days import day_start, raw_days
+from resmon_resources.raw_days import day_start, raw_days, unarchived_days
 from resmon_resources.window_ledger import mark_red
 
 KEEPS_ROWS = "archive_raw_samples_keeps_every_row"
@@ -172,12 +171,6 @@ def record_red(connection: psycopg.Connection, judged: Judged) -> list[date]:
     for day in judged.red:
         mark_red(connection, table_of(ARCHIVE_RAW), day_start(day), is_red=True)
     return judged.red
-
-
-def unarchived_days(connection: psycopg.Connection, *, now: datetime) -> list[date]:
-    """Days that are over and whose archive is missing or older than raw, oldest first."""
-    query = load_query("archive", "select_unarchived_days").encode()
-    return [day for (day,) in connection.execute(query, {"now": now})]
 
 
 def judge_stored(

@@ -16,12 +16,12 @@ from dagster import (
 )
 
 from resmon_assets.archive.assets import archive_raw_samples
-from resmon_assets.archive.checks import archive_raw_samples_checks, unarchived_days
+from resmon_assets.archive.checks import archive_raw_samples_checks
 from resmon_assets.frames import RAW_SAMPLES, schema_of
 from resmon_resources.archive_resource import ArchiveResource
 from resmon_resources.clock import ClockResource
 from resmon_resources.postgres import PostgresResource, copy_frame
-from resmon_resources.raw_days import RawDay, raw_days
+from resmon_resources.raw_days import RawDay, raw_days, unarchived_days
 from resmon_resources.ssh_resource import SshResource
 
 DAY = date(2026, 3, 1)
