@@ -145,6 +145,8 @@ def open_store(url: str) -> ArchiveStore:
         objects = from_url(
             url,
             client_options={
+                # Options given here take the place of those in the environment, all of them.
+                "allow_http": os.environ.get("AWS_ALLOW_HTTP", "").lower() == "true",
                 "timeout": timedelta(seconds=REQUEST_SECONDS),
                 "connect_timeout": timedelta(seconds=CONNECT_SECONDS),
             },
