@@ -263,6 +263,14 @@ WATCHED = (
     _watch(_tiers[TIER_5MIN], refresh_metrics_job.name, is_live=True),
     _watch(_tiers[TIER_1HOUR], metrics_1hour_job.name),
     _watch(_tiers[TIER_1DAY], metrics_1day_job.name),
+    Watched(
+        ARCHIVE_RAW,
+        table_of(ARCHIVE_RAW),
+        window=timedelta(days=1),
+        width=timedelta(days=1),
+        job_name=archive_job.name,
+        is_live=False,
+    ),
 )
 """Every table whose windows are kept up to date; sources before what is computed from them."""
 
@@ -358,7 +366,7 @@ def catch_up_request(run: CatchUp) -> RunRequest:
 
 @sensor(
     name="catch_up_sensor",
-    jobs=[refresh_metrics_job, metrics_1hour_job, metrics_1day_job],
+    jobs=[refresh_metrics_job, metrics_1hour_job, metrics_1day_job, archive_job],
     default_status=DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=CATCH_UP_EVERY_SECONDS,
     description=(

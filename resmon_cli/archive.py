@@ -178,7 +178,8 @@ def restore(day: datetime, keep_days: int) -> None:
         )
     was_there = done.manifest.rows - done.new_rows
     click.echo(
-        f"{day:%Y-%m-%d} is in raw: {done.new_rows:,} rows restored, {was_there:,} were there. "
+        f"{day:%Y-%m-%d} is in raw: {done.new_rows:,} rows restored, {was_there:,} were there, "
+        f"{done.late_rows:,} that had come too late taken in. "
         f"It is kept until {render.time_text(done.kept_until)} UTC."
     )
 

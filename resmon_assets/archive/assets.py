@@ -36,10 +36,12 @@ from resmon_assets.partitions import closed_day_partitions
 from resmon_assets.reporting import errors_sorted, table_metadata
 from resmon_resources.archive_resource import ArchiveResource
 from resmon_resources.archive_store import ArchiveStore
+from resmon_resources.catch_up_ledger import record_refusal
 from resmon_resources.clock import ClockResource
-from resmon_resources.errors import ArchiveDamaged, WindowRefused
+from resmon_resources.errors import ArchiveDamaged, RawGone
 from resmon_resources.postgres import PostgresResource
 from resmon_resources.raw_archive import day_folder
+from resmon_resources.raw_days import day_start
 
 Metadata = dict[str, MetadataValue]
 
@@ -131,18 +133,20 @@ def _archive_days(
     """Archive each day; one that is refused does not keep the others from it.
 
     Raises:
-        WindowRefused: raw of some days is gone or less; the others were archived and recorded as
+        RawGone: raw of some days is gone or less; the others were archived and recorded as
             materialized before.
         ArchiveDamaged: the archive of a day whose raw is gone is not what it should be.
     """
     done: list[Done] = []
-    refused: list[WindowRefused | ArchiveDamaged] = []
+    refused: list[RawGone | ArchiveDamaged] = []
     for number, day in enumerate(days, 1):
         begun = time.monotonic()
         try:
             archived = archive_day(postgres, store, day, asset=table_of(ARCHIVE_RAW), now=now)
-        except (WindowRefused, ArchiveDamaged) as error:
+        except (RawGone, ArchiveDamaged) as error:
             refused.append(error)
+            if isinstance(error, RawGone):
+                _keep_refusal(postgres, day, error, now=now)
             continue
         done.append(Done(archived, time.monotonic() - begun))
         context.log.info("%d of %d: %s", number, len(days), _told(done[-1]))
@@ -159,6 +163,19 @@ def _archive_days(
             context.log.error("%s", other)
         raise refused[0]
     return done
+
+
+def _keep_refusal(postgres: PostgresResource, day: date, error: RawGone, *, now: datetime) -> None:
+    """Record that the day is not worth another run until raw is written to."""
+    with postgres.connect() as connection:
+        record_refusal(
+            connection,
+            table_of(ARCHIVE_RAW),
+            day_start(day),
+            revision=error.revision,
+            message=str(error),
+            now=now,
+        )
 
 
 def _told(done: Done) -> str:

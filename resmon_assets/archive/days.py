@@ -21,7 +21,7 @@ from resmon_assets.naming import table_of
 from resmon_assets.windows import raw_revision
 from resmon_resources.archive_manifest import ArchivedColumn, ArchivedFile, Manifest
 from resmon_resources.archive_store import ArchiveStore
-from resmon_resources.errors import ArchiveDamaged, WindowRefused
+from resmon_resources.errors import ArchiveDamaged, RawGone
 from resmon_resources.postgres import PostgresResource, Snapshot
 from resmon_resources.postgres_connection import load_query
 from resmon_resources.raw_archive import (
@@ -90,7 +90,7 @@ def archive_day(
         now: recorded as the time of writing, aware UTC.
 
     Raises:
-        WindowRefused: raw has less of the day than the archive, or none and there is no archive.
+        RawGone: raw has less of the day than the archive, or none and there is no archive.
         ArchiveDamaged: what was written does not read back the same, or raw is gone and the archive
             is not what its manifest says.
         ArchiveUnusable: the store cannot be reached, read or written.
@@ -193,7 +193,7 @@ def _write_day(
 ) -> Archived:
     """Write what differs, read everything back, write the manifest."""
     if stored is not None:
-        _refuse_less(counts, stored)
+        _refuse_less(counts, stored, revision=revision)
     writer = _DayWriter(store, day, stored)
     files = [
         writer.write(snapshot, start, end)
@@ -218,7 +218,7 @@ def _without_raw(
     """Verify what is archived of a day that raw does not have; an empty manifest if it never had.
 
     Raises:
-        WindowRefused: samples were stored once, and neither raw nor the archive has them.
+        RawGone: samples were stored once, and neither raw nor the archive has them.
     """
     if stored is not None and stored.files:
         for _ in verify_files(store, stored):
@@ -234,13 +234,13 @@ def _without_raw(
             f"that samples were stored, and {store.url} has no archive of it. They are gone. "
             "Nothing was written, so that the day does not look archived."
         )
-        raise WindowRefused(msg)
+        raise RawGone(msg, revision=revision)
     manifest = _manifest(day, [], revision=revision, now=now)
     write_manifest(store, manifest)
     return Archived(manifest, 0, 0, 0, _SCHEMA)
 
 
-def _refuse_less(counts: Mapping[datetime, int], stored: Manifest) -> None:
+def _refuse_less(counts: Mapping[datetime, int], stored: Manifest, *, revision: int) -> None:
     """Raise when an hour has fewer rows in raw than in the archive: rows of raw never go singly."""
     known: dict[datetime, int] = {}
     for file in stored.files:
@@ -256,7 +256,7 @@ def _refuse_less(counts: Mapping[datetime, int], stored: Manifest) -> None:
             "then archive again. If it is of another one, set RESMON_ARCHIVE_URL to a place of its "
             "own."
         )
-        raise WindowRefused(msg)
+        raise RawGone(msg, revision=revision)
 
 
 class _DayWriter:

@@ -1,21 +1,24 @@
 """Archiving days in real runs of Dagster, from a real PostgreSQL into a folder."""
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import polars as pl
 import pytest
 from dagster import DagsterInstance
 
 from resmon_assets.archive import days
+from resmon_assets.automation import WATCHED, stale_of
 from resmon_assets.frames import ARCHIVED_SAMPLES
 from resmon_assets.naming import ARCHIVE_RAW
 from resmon_resources.archive_store import ArchiveStore
 from resmon_resources.errors import ArchiveUnusable
+from resmon_resources.retention_policy import read_policy
 from tests.integration.archive.days import (
     DAY,
     HOUR,
     MIDNIGHT,
+    NEXT_NIGHT,
     Archiving,
     flip_a_byte,
 )
@@ -88,6 +91,28 @@ def test_late_rows_make_the_day_stale_and_only_their_hour_is_written(archiving: 
     assert archiving.state().archived_revision == 4
     assert archiving.unarchived() == []
     assert pl.read_parquet(archiving.folder / "0100.parquet")["server_id"].n_unique() == 3
+
+
+def test_the_catch_up_sees_stale_days_and_leaves_pruned_ones(archiving: Archiving) -> None:
+    """Lets back: late rows that no schedule archives; a run every minute for a day that is gone."""
+    watched = next(one for one in WATCHED if one.key == ARCHIVE_RAW)
+
+    def stale() -> list[tuple[datetime, bool]]:
+        with archiving.postgres.connect() as connection:
+            policy = read_policy(connection)
+            found = stale_of(connection, watched, now=NEXT_NIGHT, policy=policy)
+        return [(one.start, one.is_refused) for one in found]
+
+    archiving.store(MIDNIGHT, MIDNIGHT + HOUR)
+    assert stale() == [(MIDNIGHT, False)]
+    archiving.archive()
+    assert stale() == []
+    archiving.store(MIDNIGHT, MIDNIGHT + HOUR, servers=[3])
+    assert stale() == [(MIDNIGHT, False)]
+    archiving.archive()
+    archiving.prune()
+    archiving.execute("select ops.bump_raw_hour(%s, 0)", (MIDNIGHT,))
+    assert stale() == [(MIDNIGHT, True)]
 
 
 def test_rows_that_come_during_the_run_leave_the_day_stale(
@@ -181,6 +206,9 @@ def test_a_day_with_fewer_rows_in_raw_is_refused(archiving: Archiving) -> None:
     assert not run.success
     assert "18 rows of it, the archive 24; fewer are in raw of the hours 01:00 UTC" in run.error
     assert {file: file.read_bytes() for file in archiving.folder.iterdir()} == before
+    assert archiving.execute("select asset, refused_revision from ops.catch_up") == [
+        ("archive.raw_samples", 2)
+    ]
 
 
 def test_a_day_that_is_gone_everywhere_is_no_empty_archive(archiving: Archiving) -> None:

@@ -12,6 +12,8 @@ from resmon_assets.raw import assets as raw_assets
 from resmon_assets.raw.assets import raw_server_resource_metrics
 from resmon_resources.errors import ArchiveDamaged, ArchiveUnusable, NotArchived
 from resmon_resources.raw_restore import Restored, restore_day
+from resmon_resources.sample_store import Sample
+from resmon_resources.too_late import keep_too_late
 from tests.integration.archive.days import (
     DAY,
     HOUR,
@@ -86,6 +88,25 @@ def test_the_archive_of_a_restored_day_is_confirmed_once(archiving: Archiving) -
     assert archiving.archive().figures("files_written") == (0,)
     assert archiving.unarchived() == []
     assert archiving.archive().figures("files_written") == (0,)
+
+
+def test_rows_that_came_too_late_are_taken_in_and_archived(archiving: Archiving) -> None:
+    """Lets back: rows that wait for ever for a day that is back, or are missing in its archive."""
+    archiving.store(MIDNIGHT, MIDNIGHT + 2 * HOUR)
+    archiving.archive()
+    archiving.prune()
+    with archiving.postgres.connect() as connection:
+        late = [
+            Sample(server, 7, MIDNIGHT + HOUR / 2 + timedelta(seconds=server), cpu_pct=1.0)
+            for server in (1, 2)
+        ]
+        assert keep_too_late(connection, late, now=NEXT_NIGHT) == 2
+    assert archiving.state().too_late_rows == 2
+    done = restore(archiving)
+    assert (done.new_rows, done.late_rows) == (24, 2)
+    assert archiving.state().too_late_rows == 0
+    assert archiving.archive().figures("dagster/partition_row_count", "files_written") == (26, 1)
+    assert archiving.unarchived() == []
 
 
 def test_rows_that_are_there_stay_as_they_are(archiving: Archiving) -> None:
