@@ -21,6 +21,7 @@ from psycopg import sql
 from psycopg.rows import dict_row
 
 from resmon_assets.frames import Column, schema_of
+from resmon_resources.catch_up_ledger import is_requested
 from resmon_resources.errors import RawGone, WindowChanged, WindowRefused
 from resmon_resources.postgres import PostgresResource, Snapshot, copy_frame
 from resmon_resources.postgres_connection import advisory_lock, load_query
@@ -209,8 +210,8 @@ def plan_window(
 ) -> Plan:
     """Find out what of a window must be computed: the slots that changed or closed since.
 
-    All of it when the table has no slots, when the stored state knows none or is red, and when it
-    is current: whoever asks for a window that is not stale wants it computed again.
+    All of it when the table has no slots, when the stored state knows none or is red, when a person
+    asked for it, and when it is current: whoever runs a window that is not stale wants it again.
 
     Args:
         connection: the one of the snapshot that raw will be read in.
@@ -226,7 +227,7 @@ def plan_window(
     state = _state(connection, table, start)
     slots = stale_slots(state, revisions, start=start, closed_until=closed_until)
     known = None if state is None else state.slot_samples
-    if is_whole or not slots or known is None:
+    if is_whole or not slots or known is None or is_requested(connection, table.name, start):
         slots = list(range(-((start - closed_until) // SLOT)))
         known = [0] * SLOTS
     return Plan(
