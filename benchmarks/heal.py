@@ -196,7 +196,13 @@ def samples_of(
         )
 
 
-def load(postgres: PostgresResource, commits: Sequence[list[Sample]], *, seconds: float) -> None:
+def load(
+    postgres: PostgresResource,
+    commits: Sequence[list[Sample]],
+    *,
+    seconds: float,
+    signals: StopSignals,
+) -> None:
     """Commit the batches in their order, as the collector does it, spread over a time."""
     begun = time.monotonic()
     with postgres.connect(autocommit=True) as connection:
@@ -213,8 +219,15 @@ def load(postgres: PostgresResource, commits: Sequence[list[Sample]], *, seconds
                 shard=0,
             )
             due = begun + seconds * (number + 1) / len(commits)
-            time.sleep(max(0.0, due - time.monotonic()))
-    time.sleep(max(0.0, begun + seconds - time.monotonic()))
+            pause(signals, due - time.monotonic())
+    pause(signals, begun + seconds - time.monotonic())
+
+
+def pause(signals: StopSignals, seconds: float) -> None:
+    """Sleep; Ctrl-C ends the benchmark, and with it all it started."""
+    signals.wait(max(0.0, seconds))
+    if signals.is_requested:
+        raise SystemExit(130)
 
 
 def count_stale(postgres: PostgresResource, *, until: datetime) -> dict[str, int]:
@@ -232,7 +245,9 @@ def count_stale(postgres: PostgresResource, *, until: datetime) -> dict[str, int
     return {table: count for table, count in found.items() if count}
 
 
-def wait_until_healed(postgres: PostgresResource, *, until: datetime, limit_seconds: float) -> bool:
+def wait_until_healed(
+    postgres: PostgresResource, *, until: datetime, limit_seconds: float, signals: StopSignals
+) -> bool:
     """Whether nothing before `until` is stale any more within the limit."""
     deadline = time.monotonic() + limit_seconds
     told: Mapping[str, int] | None = None
@@ -243,7 +258,7 @@ def wait_until_healed(postgres: PostgresResource, *, until: datetime, limit_seco
         if stale != told:
             say(f"stale windows: {stale}")
             told = stale
-        time.sleep(POLL_SECONDS)
+        pause(signals, POLL_SECONDS)
     return False
 
 
@@ -344,17 +359,17 @@ def measure(options: argparse.Namespace, home: Path) -> bool:
         commits = batches(postgres, since=start, until=end, chance=chance)
         before = len(commits) // 3
         say(f"loading {before} of {len(commits)} commits while everything runs")
-        load(postgres, commits[:before], seconds=options.warm_seconds)
+        load(postgres, commits[:before], seconds=options.warm_seconds, signals=signals)
         say(f"the daemon is away for {options.minutes} minutes, {len(commits) - before} commits")
         running.services.daemon.stop(grace_seconds=20, is_hurried=lambda: False)
-        load(postgres, commits[before:], seconds=60 * options.minutes)
+        load(postgres, commits[before:], seconds=60 * options.minutes, signals=signals)
         # Hours that a schedule still has its time for are not the catch-up's.
         until = hour_of(datetime.now(UTC) - timedelta(minutes=30))
         emit_stale(params, count_stale(postgres, until=until))
         began, started = time.time(), time.monotonic()
         running.services.daemon.start(now=started)
         is_healed = wait_until_healed(
-            postgres, until=until, limit_seconds=60 * options.limit_minutes
+            postgres, until=until, limit_seconds=60 * options.limit_minutes, signals=signals
         )
         emit("heal", Figure("heal_seconds", time.monotonic() - started, "s", params))
         emit("heal", Figure("heal_runs", count_runs(began), "runs", params))

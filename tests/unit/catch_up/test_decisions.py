@@ -170,8 +170,8 @@ def test_refused_windows_are_told_and_not_tried():
 def test_a_day_rests_between_two_computations():
     """Would let back: a whole day read again every minute while late samples trickle in."""
     day = LAST.replace(hour=0) - DAY
-    soon = stale(day, computed_at=NOW - 59 * MINUTE)
-    later = stale(day, computed_at=NOW - 60 * MINUTE)
+    soon = stale(day, computed_at=NOW - 14 * MINUTE)
+    later = stale(day, computed_at=NOW - 15 * MINUTE)
     assert why_not_now(DAILY, soon, live=[], now=NOW) == "resting"
     assert why_not_now(DAILY, later, live=[], now=NOW) is None
 
