@@ -36,6 +36,7 @@ POSTGRES_TYPES: dict[pl.DataType, str] = {
     pl.Int32(): "integer",
     pl.Int64(): "bigint",
     pl.Float32(): "real",
+    pl.Float64(): "double precision",
     pl.String(): "text",
 }
 """PostgreSQL's name of the type that each dtype stands for."""
@@ -171,6 +172,49 @@ RESOURCE_USAGE_ROWS = (
     ),
 )
 """rollup.organization_resource_usage."""
+
+ROLLUP_KEY = ("organization_id", "bucket_start", "scope")
+"""Primary key of every table of organization metrics, in its order."""
+
+DIRECT, SUBTREE = "direct", "subtree"
+"""Scopes of a rollup: the servers of the organization itself; those and all below it."""
+
+ROLLUP_INPUT = (
+    "server_id",
+    "organization_id",
+    "collected_at",
+    "cpu_pct",
+    "cpu_count",
+    "memory_used_bytes",
+    "memory_total_bytes",
+    "disk_used_bytes",
+    "disk_total_bytes",
+    "network_in_bytes",
+    "network_out_bytes",
+)
+"""Columns of raw that the rollups are computed from."""
+
+ROLLUP_ROWS = (
+    Column("bucket_start", INSTANT, is_nullable=False),
+    Column("sample_count", pl.Int64(), "samples", is_nullable=False),
+    Column("expected_count", pl.Int64(), "samples", is_nullable=False),
+    Column("cpu_pct_core_sum", pl.Float64(), "percent times cores, over samples"),
+    Column("cpu_core_sample_count", pl.Int64(), "cores, over samples", is_nullable=False),
+    Column("cpu_core_count", pl.Float64(), "cores"),
+    Column("memory_used_bytes", pl.Float64(), "bytes"),
+    Column("memory_total_bytes", pl.Float64(), "bytes"),
+    Column("disk_used_bytes", pl.Float64(), "bytes"),
+    Column("disk_total_bytes", pl.Float64(), "bytes"),
+    Column("network_in_bytes", pl.Int64(), "bytes"),
+    Column("network_out_bytes", pl.Int64(), "bytes"),
+    Column("organization_id", pl.Int32(), is_nullable=False),
+    Column("server_count", pl.Int32(), "servers", is_nullable=False),
+    Column("expected_server_count", pl.Int32(), "servers", is_nullable=False),
+    Column("cpu_pct_max", pl.Float32(), "percent"),
+    Column("cpu_pct_p95", pl.Float32(), "percent"),
+    Column("scope", pl.String(), is_nullable=False),
+)
+"""rollup.organization_metrics_5min, _1hour and _1day."""
 
 
 def schema_of(columns: tuple[Column, ...], *, only: tuple[str, ...] | None = None) -> pl.Schema:

@@ -28,6 +28,8 @@ PURE = (
     "resmon_assets/rollup/usage.py",
     "resmon_assets/tier/storage.py",
     "resmon_assets/rollup/tree.py",
+    "resmon_assets/rollup/percentiles.py",
+    "resmon_assets/rollup/metrics.py",
     "resmon_resources/probe/framing.py",
     "resmon_resources/probe/reading.py",
 )

@@ -32,8 +32,9 @@ class Stretches:
     """A window cut so that an organization's ancestors do not change within a stretch.
 
     Attributes:
-        stretches: stretch (UInt32, 0 and up), organization_id, valid_from, valid_to; sorted by
-            organization and time. The stretches of an organization cover the window without gaps.
+        stretches: stretch, organization_id, valid_from, valid_to; sorted by stretch. Numbers
+            (Int32, 0 and up) follow the tree: where nothing moves, those of a subtree have no
+            others among them. The stretches of an organization cover the window without gaps.
         scopes: stretch, ancestor_id: each stretch counts to these organizations, itself included;
             sorted by both.
     """
@@ -149,16 +150,33 @@ def cut_into_stretches(in_time: pl.DataFrame) -> Stretches:
             pl.col("edge").shift(-1).over("organization_id").alias("valid_to"),
         )
         .drop_nulls("valid_to")
-        .with_row_index("stretch")
+        .with_row_index("found")
+    )
+    above = stretches.join(in_time, on="organization_id", how="inner", suffix="_above").filter(
+        pl.col("valid_from_above") <= pl.col("valid_from"),
+        pl.col("valid_to") <= pl.col("valid_to_above"),
+    )
+    numbers = _in_order_of_the_tree(above)
+    return Stretches(
+        stretches.join(numbers, on="found", how="inner")
         .select("stretch", "organization_id", "valid_from", "valid_to")
-    )
-    scopes = (
-        stretches.join(in_time, on="organization_id", how="inner", suffix="_above")
-        .filter(
-            pl.col("valid_from_above") <= pl.col("valid_from"),
-            pl.col("valid_to") <= pl.col("valid_to_above"),
-        )
+        .sort("stretch"),
+        above.join(numbers, on="found", how="inner")
         .select("stretch", "ancestor_id")
-        .sort("stretch", "ancestor_id")
+        .sort("stretch", "ancestor_id"),
     )
-    return Stretches(stretches, scopes)
+
+
+def _in_order_of_the_tree(above: pl.DataFrame) -> pl.DataFrame:
+    """found, stretch: stretches numbered by their paths from the root."""
+    paths = (
+        above.sort("found", "distance", descending=[False, True])
+        .group_by("found", maintain_order=True)
+        .agg("ancestor_id")
+    )
+    # By Python, because polars sorts no lists: 5,000 organizations of depth 10 take 5 ms.
+    ordered = sorted(paths.iter_rows(), key=lambda row: (row[1], row[0]))
+    return pl.DataFrame(
+        {"found": [found for found, _ in ordered], "stretch": range(len(ordered))},
+        schema={"found": pl.UInt32(), "stretch": pl.Int32()},
+    )

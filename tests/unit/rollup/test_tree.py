@@ -96,13 +96,13 @@ def test_move_cuts_the_window_of_all_below_and_of_no_other() -> None:
     )
     assert cut.stretches.select("stretch", "organization_id").rows() == [
         (0, 1),
-        (1, 2),
-        (2, 4),
+        (1, 4),
+        (2, 2),
         (3, 4),
     ]
-    assert cut.stretches["valid_to"].to_list()[2] == START + timedelta(minutes=20)
+    assert cut.stretches["valid_to"].to_list()[1] == START + timedelta(minutes=20)
     assert cut.stretches["valid_from"].to_list()[3] == START + timedelta(minutes=20)
-    assert cut.scopes.rows() == [(0, 1), (1, 2), (2, 1), (2, 3), (2, 4), (3, 2), (3, 3), (3, 4)]
+    assert cut.scopes.rows() == [(0, 1), (1, 1), (1, 3), (1, 4), (2, 2), (3, 2), (3, 3), (3, 4)]
 
 
 @settings(max_examples=50, deadline=None)
