@@ -173,7 +173,7 @@ RESOURCE_USAGE_ROWS = (
 )
 """rollup.organization_resource_usage."""
 
-ROLLUP_KEY = ("organization_id", "bucket_start", "scope")
+ROLLUP_KEY = ("organization_id", "scope", "bucket_start")
 """Primary key of every table of organization metrics, in its order."""
 
 DIRECT, SUBTREE = "direct", "subtree"

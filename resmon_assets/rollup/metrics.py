@@ -13,14 +13,15 @@ stretches of one bucket (it moved, or its organization did) is put together agai
 that holds more than one of them, so that it counts once there.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
 import polars as pl
 
-from resmon_assets.frames import DIRECT, INSTANT, ROLLUP_KEY, ROLLUP_ROWS, SUBTREE, schema_of
-from resmon_assets.rollup.percentiles import CellValues
+from resmon_assets.frames import DIRECT, INSTANT, ROLLUP_ROWS, SUBTREE, schema_of
+from resmon_assets.rollup.percentiles import CellValues, Keys, keys_of
 from resmon_assets.rollup.tree import Stretches
 from resmon_assets.tier.expectation import expected_counts
 from resmon_resources.errors import SampleUnusable
@@ -47,11 +48,12 @@ class Folded:
     Attributes:
         servers: stretch, bucket (Int32, from 0), server_id, and sums over the samples; unique by
             the three, in no order.
-        readings: stretch, bucket, cpu_pct of every sample that has one.
+        readings: stretch and bucket of each CPU reading, and its value, as `percentiles.keys_of`
+            gives them: 8 bytes for each of a day's 28.8 million.
     """
 
     servers: pl.DataFrame
-    readings: pl.DataFrame
+    readings: Keys
 
 
 def fold_samples(raw: pl.DataFrame, cut: Stretches, *, start: datetime, width: timedelta) -> Folded:
@@ -90,7 +92,17 @@ def fold_samples(raw: pl.DataFrame, cut: Stretches, *, start: datetime, width: t
             *(_sum(name) for name in _NETWORK),
         )
     )
-    return Folded(servers, placed.filter(has_cpu).select("stretch", "bucket", "cpu_pct"))
+    read = placed.filter(has_cpu)
+    cells = (read["bucket"] * cut.stretches.height + read["stretch"]).cast(pl.UInt32)
+    return Folded(servers, keys_of(cells.to_numpy(), read["cpu_pct"].to_numpy()))
+
+
+def put_together(parts: Sequence[Folded]) -> Folded:
+    """The folded samples of all slices of servers; there is at least one slice."""
+    return Folded(
+        pl.concat([part.servers for part in parts]),
+        np.concatenate([part.readings for part in parts]),
+    )
 
 
 def expected_by_stretch(
@@ -133,7 +145,7 @@ def organization_rows(
     """Roll folded samples up the tree.
 
     Args:
-        folded: of all servers of the window, from `fold_samples`.
+        folded: of all servers of the window; its readings are used up.
         expected: from `expected_by_stretch`, over the same buckets.
         cut: the same stretches.
         start: of the window.
@@ -162,7 +174,7 @@ def organization_rows(
         .sort("stretch", "bucket", "server_id")
         .select("stretch", "bucket", *_shares())
     )
-    whole = _added(whole, "stretch").join(targets, on="stretch", how="inner")
+    whole = _added(whole, "stretch").join(targets, on="stretch", how="inner", maintain_order="left")
     rows = _added(
         # Sums of floats are added in one order, that of the tree, whatever came first.
         pl.concat([whole.sort("target", "bucket", "stretch").select(split.columns), split]).sort(
@@ -279,15 +291,12 @@ def _added(shares: pl.DataFrame, by: str) -> pl.DataFrame:
 
 
 def _percentiles(
-    readings: pl.DataFrame, cut: Stretches, targets: pl.DataFrame, rows: pl.DataFrame
+    readings: Keys, cut: Stretches, targets: pl.DataFrame, rows: pl.DataFrame
 ) -> pl.DataFrame:
     """target, bucket, cpu_pct_p95 of each row that has CPU readings."""
     stretch_count = cut.stretches.height
     bucket_count = rows.select(pl.col("bucket").max().fill_null(0) + 1).item()
-    cells = (readings["bucket"] * stretch_count + readings["stretch"]).cast(pl.UInt32)
-    values = CellValues(
-        cells.to_numpy(), readings["cpu_pct"].to_numpy(), count=bucket_count * stretch_count
-    )
+    values = CellValues(readings, count=bucket_count * stretch_count)
     runs = (
         targets.sort("target", "stretch")
         .with_columns(run=pl.col("stretch") - pl.int_range(pl.len()).over("target"))
@@ -329,6 +338,7 @@ def _finished(
     schema = schema_of(ROLLUP_ROWS)
     return (
         rows.join(percentiles, on=["target", "bucket"], how="left", maintain_order="left")
+        # Sorted by organization, scope and bucket, as `_added` left it: the table's key.
         .with_columns(
             organization_id=pl.col("target") // 2,
             scope=pl.when(pl.col("target") % 2 == 0)
@@ -340,5 +350,4 @@ def _finished(
         .rename({"cpu_count": "cpu_core_count"})
         .select(schema.names())
         .cast(schema)
-        .sort(ROLLUP_KEY)
     )

@@ -15,10 +15,10 @@ from resmon_assets.frames import ROLLUP_KEY, ROLLUP_ROWS, schema_of
 from resmon_assets.raw.schedule import next_instant
 from resmon_assets.rollup.metrics import (
     TOTALS,
-    Folded,
     expected_by_stretch,
     fold_samples,
     organization_rows,
+    put_together,
 )
 from resmon_assets.rollup.tree import closure_in_time, cut_into_stretches
 from resmon_resources.errors import SampleUnusable
@@ -39,10 +39,7 @@ def rolled(world: World, width: timedelta, *, slices: int = 1) -> pl.DataFrame:
         for k in range(slices)
     ]
     expected = expected_by_stretch(periods, cut, start=HOUR, end=HOUR + ONE_HOUR, width=width)
-    everything = Folded(
-        pl.concat([f.servers for f in folded]), pl.concat([f.readings for f in folded])
-    )
-    return organization_rows(everything, expected, cut, start=HOUR, width=width)
+    return organization_rows(put_together(folded), expected, cut, start=HOUR, width=width)
 
 
 def plain(world: World, width: timedelta) -> dict[Key, Row]:

@@ -1,0 +1,73 @@
+"""The three tables of organization metrics: which there are, and how each is partitioned.
+
+Belongs here: their specifications. What is done with them is in `refresh.py`, `assets.py` and
+`checks.py`.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from dagster import AssetKey
+
+from resmon_assets.frames import ROLLUP_KEY, ROLLUP_ROWS
+from resmon_assets.naming import ROLLUP_1DAY, ROLLUP_1HOUR, ROLLUP_5MIN, table_of
+from resmon_assets.partitions import (
+    closed_day_partitions,
+    closed_hour_partitions,
+    running_hour_partitions,
+)
+from resmon_assets.window_runs import WindowAsset
+from resmon_assets.windows import WindowTable
+
+_HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class RollupAsset(WindowAsset):
+    """A table of organization metrics as an asset.
+
+    Attributes:
+        period: the bucket's length for a person.
+        is_judged: whether all checks run with each window; not every five minutes, to keep the
+            event log small.
+    """
+
+    period: str
+    is_judged: bool
+
+
+def _table(key: AssetKey, *, width: timedelta, window: timedelta, storage: str) -> WindowTable:
+    """The table of one granularity."""
+    return WindowTable(
+        table_of(key),
+        columns=ROLLUP_ROWS,
+        key=ROLLUP_KEY,
+        width=width,
+        window=window,
+        storage=storage,
+    )
+
+
+ROLLUPS = (
+    RollupAsset(
+        key=ROLLUP_5MIN,
+        table=_table(ROLLUP_5MIN, width=timedelta(minutes=5), window=_HOUR, storage="week"),
+        partitions=running_hour_partitions,
+        period="five minutes",
+        is_judged=False,
+    ),
+    RollupAsset(
+        key=ROLLUP_1HOUR,
+        table=_table(ROLLUP_1HOUR, width=_HOUR, window=_HOUR, storage="month"),
+        partitions=closed_hour_partitions,
+        period="hour",
+        is_judged=True,
+    ),
+    RollupAsset(
+        key=ROLLUP_1DAY,
+        table=_table(ROLLUP_1DAY, width=_DAY, window=_DAY, storage="year"),
+        partitions=closed_day_partitions,
+        period="UTC day",
+        is_judged=True,
+    ),
+)
