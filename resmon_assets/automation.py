@@ -42,6 +42,9 @@ from resmon_assets.naming import (
     PRUNED,
     RAW_FILE_SYSTEMS,
     RAW_SAMPLES,
+    ROLLUP_1DAY,
+    ROLLUP_1HOUR,
+    ROLLUP_5MIN,
     TIER_1DAY,
     TIER_1HOUR,
     TIER_1MIN,
@@ -52,6 +55,7 @@ from resmon_assets.partitions import FIRST_DAY, HOUR_FORMAT, hour_key, window_of
 from resmon_assets.raw.supervision import HOUR, Action, RunFact, supervise, wanted_hours
 from resmon_assets.retention.history import day_before, old_runs
 from resmon_assets.retention.history_asset import KEEP_DAYS
+from resmon_assets.rollup.rollups import ROLLUPS
 from resmon_assets.tier.tiers import TIERS
 from resmon_assets.window_runs import WindowAsset
 from resmon_resources import catch_up_ledger, collector_registry, window_ledger
@@ -99,24 +103,24 @@ collect_raw_job = define_asset_job(
 
 refresh_metrics_job = define_asset_job(
     "refresh_metrics_job",
-    selection=AssetSelection.assets(TIER_1MIN, TIER_5MIN),
-    description="The fine tiers of every hour whose samples changed.",
+    selection=AssetSelection.assets(TIER_1MIN, TIER_5MIN, ROLLUP_5MIN),
+    description="The fine tiers and rollup of every hour whose samples changed.",
     executor_def=in_process_executor,
     tags={"dagster/priority": "10"},
 )
 
 metrics_1hour_job = define_asset_job(
     "metrics_1hour_job",
-    selection=AssetSelection.assets(TIER_1HOUR),
-    description="The hourly tier of closed hours.",
+    selection=AssetSelection.assets(TIER_1HOUR, ROLLUP_1HOUR),
+    description="The hourly tier and rollup of closed hours.",
     executor_def=in_process_executor,
     tags={"dagster/priority": "5"},
 )
 
 metrics_1day_job = define_asset_job(
     "metrics_1day_job",
-    selection=AssetSelection.assets(TIER_1DAY),
-    description="The daily tier of closed UTC days.",
+    selection=AssetSelection.assets(TIER_1DAY, ROLLUP_1DAY),
+    description="The daily tier and rollup of closed UTC days.",
     executor_def=in_process_executor,
     tags={"dagster/priority": "5"},
 )
@@ -256,13 +260,16 @@ def _watch(asset: WindowAsset, job_name: str, *, is_live: bool = False) -> Watch
     )
 
 
-_tiers = {tier.key: tier for tier in TIERS}
+_tables = {asset.key: asset for asset in (*TIERS, *ROLLUPS)}
 
 WATCHED = (
-    _watch(_tiers[TIER_1MIN], refresh_metrics_job.name, is_live=True),
-    _watch(_tiers[TIER_5MIN], refresh_metrics_job.name, is_live=True),
-    _watch(_tiers[TIER_1HOUR], metrics_1hour_job.name),
-    _watch(_tiers[TIER_1DAY], metrics_1day_job.name),
+    _watch(_tables[TIER_1MIN], refresh_metrics_job.name, is_live=True),
+    _watch(_tables[TIER_5MIN], refresh_metrics_job.name, is_live=True),
+    _watch(_tables[ROLLUP_5MIN], refresh_metrics_job.name, is_live=True),
+    _watch(_tables[TIER_1HOUR], metrics_1hour_job.name),
+    _watch(_tables[ROLLUP_1HOUR], metrics_1hour_job.name),
+    _watch(_tables[TIER_1DAY], metrics_1day_job.name),
+    _watch(_tables[ROLLUP_1DAY], metrics_1day_job.name),
     Watched(
         ARCHIVE_RAW,
         table_of(ARCHIVE_RAW),
@@ -439,7 +446,7 @@ def refresh_metrics_schedule(
     cron_schedule="2 * * * *",
     execution_timezone="UTC",
     default_status=DefaultScheduleStatus.RUNNING,
-    description="Computes the hourly tier of the hour that has just closed.",
+    description="Computes the hourly tier and rollup of the hour that has just closed.",
 )
 def metrics_1hour_schedule(context: ScheduleEvaluationContext) -> RunRequest:
     """The last closed hour."""
@@ -454,7 +461,7 @@ def metrics_1hour_schedule(context: ScheduleEvaluationContext) -> RunRequest:
     cron_schedule="10 0 * * *",
     execution_timezone="UTC",
     default_status=DefaultScheduleStatus.RUNNING,
-    description="Computes the daily tier of the UTC day that has just closed.",
+    description="Computes the daily tier and rollup of the UTC day that has just closed.",
 )
 def metrics_1day_schedule(context: ScheduleEvaluationContext) -> RunRequest:
     """The last closed UTC day."""

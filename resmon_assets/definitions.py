@@ -16,6 +16,8 @@ from resmon_assets.raw.assets import raw_filesystem_usage, raw_server_resource_m
 from resmon_assets.raw.collect_now import collect_now_job
 from resmon_assets.retention.assets import pruned_partitions_asset
 from resmon_assets.retention.history_asset import retention_dagster_history
+from resmon_assets.rollup.assets import ROLLUP_ASSETS
+from resmon_assets.rollup.checks import ROLLUP_CHECKS
 from resmon_assets.tier.assets import TIER_ASSETS
 from resmon_assets.tier.checks import TIER_CHECKS
 from resmon_resources.archive_resource import ArchiveResource
@@ -43,11 +45,12 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> Definitio
             raw_server_resource_metrics,
             raw_filesystem_usage,
             *TIER_ASSETS,
+            *ROLLUP_ASSETS,
             archive_raw_samples,
             retention_dagster_history,
             pruned_partitions_asset(automation.DOWNSTREAM),
         ],
-        asset_checks=[*TIER_CHECKS, archive_raw_samples_checks],
+        asset_checks=[*TIER_CHECKS, *ROLLUP_CHECKS, archive_raw_samples_checks],
         jobs=[
             automation.collect_raw_job,
             automation.refresh_metrics_job,

@@ -14,6 +14,9 @@ begin
             tier.metrics_5min,
             tier.metrics_1hour,
             tier.metrics_1day,
+            rollup.organization_metrics_5min,
+            rollup.organization_metrics_1hour,
+            rollup.organization_metrics_1day,
             rollup.organization_resource_usage
         to resmon_reader;
         grant select (organization_id, name, parent_id) on inventory.organizations to resmon_reader;
