@@ -113,6 +113,7 @@ def test_every_column_is_explained_and_every_view_uses_the_readers_rights(db):
             "filesystem_status",
             "filesystem_usage",
             "metric_aggregations",
+            "organization_metrics",
             "organization_quotas",
             "organization_resource_usage",
             "organizations",
@@ -234,6 +235,7 @@ def test_a_reader_sees_the_views_and_neither_logins_nor_partitions(db):
         "filesystem_usage",
         "filesystem_status",
         "organizations",
+        "organization_metrics",
         "organization_quotas",
         "organization_resource_usage",
     ):
