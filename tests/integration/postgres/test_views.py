@@ -35,6 +35,7 @@ def db(postgres_connection):
         ("tier.metrics_5min", "week"),
         ("tier.metrics_1hour", "month"),
         ("tier.metrics_1day", "year"),
+        ("rollup.organization_metrics_1hour", "month"),
         ("rollup.organization_resource_usage", "month"),
     ):
         connection.execute(
@@ -71,6 +72,12 @@ def db(postgres_connection):
             "sample_count, expected_count, cpu_pct_avg) values (%s, 1, 1, 2, 2, 0.5)",
             [DAY],
         )
+    connection.execute(
+        "insert into rollup.organization_metrics_1hour (bucket_start, organization_id, scope, "
+        "sample_count, expected_count, cpu_core_sample_count, server_count, "
+        "expected_server_count) values (%s, 1, 'direct', 2, 2, 4, 1, 1)",
+        [DAY],
+    )
     connection.execute(
         "insert into inventory.quotas (organization_id, resource, valid_from, limit_value, set_at) "
         "values (1, 'servers', %s, 2, %s)",
