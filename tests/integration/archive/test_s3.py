@@ -1,13 +1,6 @@
 """The archive in a bucket: a real S3 protocol on loopback, and what its errors become."""
 
-import contextlib
-import http.client
-import logging
-from collections.abc import Iterator
-from http import HTTPStatus
-
 import pytest
-from moto.server import ThreadedMotoServer
 
 from resmon_resources import archive_store
 from resmon_resources.archive_resource import ArchiveResource
@@ -15,45 +8,10 @@ from resmon_resources.errors import ArchiveDamaged, ArchiveUnusable
 from resmon_resources.postgres import PostgresResource
 from resmon_resources.raw_archive import require_manifest, verify_files
 from resmon_resources.raw_restore import restore_day
+from tests.integration.archive.conftest import HIDDEN
 from tests.integration.archive.days import DAY, HOUR, MIDNIGHT, NEXT_NIGHT, Archiving
 
 pytestmark = pytest.mark.integration
-
-HIDDEN = "not-for-any-log"
-
-
-@pytest.fixture(scope="module")
-def s3_server() -> Iterator[str]:
-    """Address of an S3 server on loopback."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server.start()
-    host, port = server.get_host_and_port()
-    try:
-        yield f"http://{host}:{port}"
-    finally:
-        server.stop()
-
-
-@pytest.fixture
-def bucket(s3_server: str, monkeypatch: pytest.MonkeyPatch) -> str:
-    """URL of an empty bucket; the environment leads to it."""
-    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
-    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "somebody")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", HIDDEN)
-    monkeypatch.setenv("AWS_REGION", "us-east-1")
-    call(f"{s3_server}/moto-api/reset", "POST")
-    call(f"{s3_server}/resmon", "PUT")
-    return "s3://resmon/some/prefix"
-
-
-def call(url: str, method: str) -> None:
-    """One request to the server itself."""
-    host, _, path = url.removeprefix("http://").partition("/")
-    with contextlib.closing(http.client.HTTPConnection(host, timeout=10)) as connection:
-        connection.request(method, f"/{path}")
-        assert connection.getresponse().status == HTTPStatus.OK
 
 
 @pytest.fixture
