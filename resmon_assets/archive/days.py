@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
+from pyarrow import parquet
 
 from resmon_assets.frames import ARCHIVED_SAMPLES, POSTGRES_TYPES, RAW_SAMPLES, schema_of
 from resmon_assets.naming import RAW_SAMPLES as RAW_KEY
@@ -48,6 +49,13 @@ ROW_GROUP_ROWS = 60_000
 
 COMPRESSION_LEVEL = 3
 """Of zstd."""
+
+_STEADY = {"collected_at", "uptime_seconds", "disk_used_bytes"}
+"""Columns that grow by nearly the same from row to row: stored as differences, 0.9 bytes a row in
+all instead of 4.7 (synthetic fleet). polars' own writer cannot, hence pyarrow's."""
+
+_PLAIN = {"memory_used_bytes", "network_in_bytes", "network_out_bytes", "cpu_pct"}
+"""Columns whose values hardly repeat: a dictionary of them costs a third more than none."""
 
 _SCHEMA = schema_of(RAW_SAMPLES, only=ARCHIVED_SAMPLES)
 _MINUTES = (60, 30, 20, 15, 12, 10, 6, 5, 4, 3, 2, 1)
@@ -146,12 +154,15 @@ def encode_rows(frame: pl.DataFrame) -> bytes:
         frame: columns `frames.ARCHIVED_SAMPLES`, in any order of rows.
     """
     buffer = io.BytesIO()
-    frame.sort("server_id", "collected_at").write_parquet(
+    parquet.write_table(
+        frame.sort("server_id", "collected_at").to_arrow(),
         buffer,
         compression="zstd",
         compression_level=COMPRESSION_LEVEL,
-        statistics=True,
         row_group_size=ROW_GROUP_ROWS,
+        use_dictionary=[name for name in frame.columns if name not in _PLAIN | _STEADY],
+        column_encoding=dict.fromkeys(sorted(_STEADY), "DELTA_BINARY_PACKED"),
+        write_statistics=True,
     )
     return buffer.getvalue()
 
