@@ -51,7 +51,7 @@ bench-setup: $(READY)  ## ClickHouse as a reference for bench-tiers (500 MB)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r benchmarks/requirements.lock
 
 bench-%: $(READY)
-	@exec $(BIN)/python benchmarks/$*.py $(ARGS)
+	@exec $(BIN)/python benchmarks/$(subst -,_,$*).py $(ARGS)
 
 faults: $(READY)  ## inject every fault and write what was seen into docs/reliability.md
 	@mkdir -p build && rm -f build/faults.jsonl
