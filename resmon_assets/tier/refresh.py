@@ -5,7 +5,7 @@ transaction. Knows no Dagster; what is reported about a window is in `assets.py`
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import polars as pl
 
@@ -29,11 +29,8 @@ from resmon_resources.window_ledger import SLOT
 MAXIMUM_SLICE_ROWS = 3_000_000
 """Raw rows held at a time: a whole hour of 10,000 servers is one slice, a day of them ten."""
 
-EVERY_SERVER = (0, 2**31 - 1)
-"""Range of ids that holds all of them."""
-
 _INPUT = schema_of(RAW_SAMPLES, only=TIER_INPUT)
-_COUNTS = pl.Schema({"server_id": pl.Int32(), "sample_count": pl.Int64()})
+_COUNTS = pl.Schema({"server_id": pl.Int32(), "slot": pl.Int32(), "sample_count": pl.Int64()})
 _PERIODS = pl.Schema(
     {
         "server_id": pl.Int32(),
@@ -142,15 +139,12 @@ def compute_window(
     Raises:
         WindowRefused: raw had samples of this window once and has none now.
     """
-    width = SLOT if table.has_slots else table.window
     counted: dict[int, int] = {}
     rows = []
     for begin, end in plan.ranges:
-        counts = _count_samples(snapshot, start=start, begin=begin, end=end, width=width)
-        counted |= counts
-        rows.append(
-            compute_range(snapshot, table, start=begin, end=end, sample_count=sum(counts.values()))
-        )
+        counts = _count_samples(snapshot, table, start=start, begin=begin, end=end)
+        counted |= dict(counts.group_by("slot").agg(pl.sum("sample_count")).iter_rows())
+        rows.append(compute_range(snapshot, table, counts, start=begin, end=end))
     if not any(counted.values()) and plan.ranges == ((start, start + table.window),):
         refuse_gone(snapshot.connection, table, start=start, end=start + table.window)
     computed = pl.concat(rows)
@@ -163,40 +157,44 @@ def compute_window(
 
 
 def compute_range(
-    snapshot: Snapshot, table: WindowTable, *, start: datetime, end: datetime, sample_count: int
+    snapshot: Snapshot,
+    table: WindowTable,
+    counts: pl.DataFrame,
+    *,
+    start: datetime,
+    end: datetime,
 ) -> pl.DataFrame:
     """Compute the rows of all buckets of [start, end), sorted by `frames.KEY`.
 
     Args:
         snapshot: of raw.
         table: whose rows.
+        counts: server_id, sample_count of raw in [start, end); raw is read in slices by them.
         start: aware UTC, a multiple of the table's width.
         end: the same.
-        sample_count: raw rows in [start, end); above MAXIMUM_SLICE_ROWS they are read in slices.
     """
-    slices = [EVERY_SERVER]
-    if sample_count > MAXIMUM_SLICE_ROWS:
-        query = load_query("tier", "count_raw_samples")
-        counts = snapshot.read_frame(query, {"start": start, "end": end}, _COUNTS)
-        slices = server_slices(counts, limit=MAXIMUM_SLICE_ROWS)
+    by_server = counts.group_by("server_id").agg(pl.sum("sample_count")).sort("server_id")
     statistics = [
         bucket_statistics(
             read_slice(snapshot, start=start, end=end, first=first, last=last), width=table.width
         )
-        for first, last in slices
-    ]
+        for first, last in server_slices(by_server, limit=MAXIMUM_SLICE_ROWS)
+    ] or [bucket_statistics(_INPUT.to_frame(), width=table.width)]
     periods = read_periods(snapshot, start=start, end=end)
     expected = expected_counts(periods, start=start, end=end, width=table.width)
     return complete(pl.concat(statistics), expected)
 
 
 def _count_samples(
-    snapshot: Snapshot, *, start: datetime, begin: datetime, end: datetime, width: timedelta
-) -> dict[int, int]:
-    """Raw rows of [begin, end) by number of the slot, each `width` long, counted from `start`."""
+    snapshot: Snapshot, table: WindowTable, *, start: datetime, begin: datetime, end: datetime
+) -> pl.DataFrame:
+    """Raw rows of [begin, end) by server and number of the slot, counted from `start`.
+
+    Of a table without slots the whole window is slot 0.
+    """
+    width = SLOT if table.has_slots else table.window
     values = {"start": start, "begin": begin, "end": end, "width": width}
-    query = load_query("tier", "count_slots").encode()
-    return dict(snapshot.connection.execute(query, values).fetchall())
+    return snapshot.read_frame(load_query("tier", "count_raw_samples"), values, _COUNTS)
 
 
 def read_slice(

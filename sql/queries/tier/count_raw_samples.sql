@@ -1,10 +1,17 @@
--- Raw rows per server in [%(start)s, %(end)s), by server: what a window is cut into slices by.
--- Plan: parallel scan of the one day partition that the window touches, hash aggregate.
+-- Raw rows in [%(begin)s, %(end)s) by server and by number of the slot, each %(width)s long and counted from %(start)s: what
+-- a window is cut into slices by, and what must be kept.
+-- Plan: parallel scan of what the time index leaves of the day partition, hash aggregate.
 select
-    server_id,
-    count(*) as sample_count
-from raw.server_resource_metrics
-where collected_at >= %(start)s
-    and collected_at < %(end)s
-group by server_id
-order by server_id
+    counted.server_id,
+    (extract(epoch from counted.slot_start - %(start)s) / extract(epoch from %(width)s::interval))::integer as slot,
+    counted.sample_count
+from (
+    select
+        server_id,
+        date_bin(%(width)s, collected_at, %(start)s) as slot_start,
+        count(*) as sample_count
+    from raw.server_resource_metrics
+    where collected_at >= %(begin)s
+        and collected_at < %(end)s
+    group by 1, 2
+) as counted
