@@ -48,6 +48,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from benchmarks._measuring import embedded
 from benchmarks._sshd import MAX_ADDRESSES, real_sshd
 from benchmarks.fleet import (
     FAULTS,
@@ -57,7 +58,6 @@ from benchmarks.fleet import (
     read_servers,
     write_folder,
 )
-from benchmarks.tiers import embedded
 from resmon_assets.raw.schedule import count_instants_between
 from resmon_resources.collector_registry import request_stop_of_all
 from resmon_resources.postgres import PostgresResource

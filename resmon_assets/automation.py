@@ -36,6 +36,7 @@ from resmon_assets.catch_up import (
     decide,
     told_of,
 )
+from resmon_assets.freshness import freshness_checks, freshness_key
 from resmon_assets.naming import (
     ARCHIVE_RAW,
     DAGSTER_HISTORY,
@@ -52,6 +53,7 @@ from resmon_assets.naming import (
     table_of,
 )
 from resmon_assets.partitions import FIRST_DAY, HOUR_FORMAT, hour_key, window_of_key
+from resmon_assets.raw.checks import raw_checks
 from resmon_assets.raw.supervision import HOUR, Action, RunFact, supervise, wanted_hours
 from resmon_assets.retention.history import day_before, old_runs
 from resmon_assets.retention.history_asset import KEEP_DAYS
@@ -87,9 +89,18 @@ LIVE_STATUSES = [
     DagsterRunStatus.CANCELING,
 ]
 
+
+def watched_assets(*keys: AssetKey) -> AssetSelection:
+    """Watched tables with the checks of what a run writes; how fresh they are is judged hourly.
+
+    To select an asset is to select all of its checks: each of 288 runs a day would record them.
+    """
+    return AssetSelection.assets(*keys) - AssetSelection.checks(*map(freshness_key, keys))
+
+
 collect_raw_job = define_asset_job(
     "collect_raw_job",
-    selection=AssetSelection.assets(RAW_SAMPLES),
+    selection=AssetSelection.assets(RAW_SAMPLES).without_checks(),
     description="One collector for one UTC hour and shard; collect_raw_sensor supervises it.",
     executor_def=in_process_executor,
     tags={
@@ -103,7 +114,7 @@ collect_raw_job = define_asset_job(
 
 refresh_metrics_job = define_asset_job(
     "refresh_metrics_job",
-    selection=AssetSelection.assets(TIER_1MIN, TIER_5MIN, ROLLUP_5MIN),
+    selection=watched_assets(TIER_1MIN, TIER_5MIN, ROLLUP_5MIN),
     description="The fine tiers and rollup of every hour whose samples changed.",
     executor_def=in_process_executor,
     tags={"dagster/priority": "10"},
@@ -111,7 +122,7 @@ refresh_metrics_job = define_asset_job(
 
 metrics_1hour_job = define_asset_job(
     "metrics_1hour_job",
-    selection=AssetSelection.assets(TIER_1HOUR, ROLLUP_1HOUR),
+    selection=watched_assets(TIER_1HOUR, ROLLUP_1HOUR),
     description="The hourly tier and rollup of closed hours.",
     executor_def=in_process_executor,
     tags={"dagster/priority": "5"},
@@ -119,7 +130,7 @@ metrics_1hour_job = define_asset_job(
 
 metrics_1day_job = define_asset_job(
     "metrics_1day_job",
-    selection=AssetSelection.assets(TIER_1DAY, ROLLUP_1DAY),
+    selection=watched_assets(TIER_1DAY, ROLLUP_1DAY),
     description="The daily tier and rollup of closed UTC days.",
     executor_def=in_process_executor,
     tags={"dagster/priority": "5"},
@@ -280,6 +291,18 @@ WATCHED = (
     ),
 )
 """Every table whose windows are kept up to date; sources before what is computed from them."""
+
+
+# The archive has a check of its own: days may wait for a store that is away.
+FRESHNESS_CHECKS = freshness_checks([w for w in WATCHED if w.key != ARCHIVE_RAW])
+
+judge_tables_job = define_asset_job(
+    "judge_tables_job",
+    selection=AssetSelection.checks(*raw_checks.check_keys, *FRESHNESS_CHECKS.check_keys),
+    description="Checks of raw, and whether every table is fresh.",
+    executor_def=in_process_executor,
+    tags={"dagster/priority": "1"},
+)
 
 
 def _downstream(watched: Watched) -> Iterator[Downstream]:
@@ -525,3 +548,16 @@ def retention_schedule(context: ScheduleEvaluationContext) -> RunRequest:
         partition_key=day,
         run_config={"ops": {"retention__pruned_partitions": {"config": {"dry_run": False}}}},
     )
+
+
+@schedule(
+    name="judge_tables_schedule",
+    job=judge_tables_job,
+    cron_schedule="7 * * * *",
+    execution_timezone="UTC",
+    default_status=DefaultScheduleStatus.RUNNING,
+    description="Judges the samples of the hour that has just closed, and the age of every table.",
+)
+def judge_tables_schedule(context: ScheduleEvaluationContext) -> RunRequest:
+    """Without a partition: the checks themselves know the hour."""
+    return RunRequest(run_key=context.scheduled_execution_time.astimezone(UTC).isoformat())

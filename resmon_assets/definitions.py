@@ -13,6 +13,7 @@ from resmon_assets import automation
 from resmon_assets.archive.assets import archive_raw_samples
 from resmon_assets.archive.checks import archive_raw_samples_checks
 from resmon_assets.raw.assets import raw_filesystem_usage, raw_server_resource_metrics
+from resmon_assets.raw.checks import raw_checks
 from resmon_assets.raw.collect_now import collect_now_job
 from resmon_assets.retention.assets import pruned_partitions_asset
 from resmon_assets.retention.history_asset import retention_dagster_history
@@ -50,7 +51,13 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> Definitio
             retention_dagster_history,
             pruned_partitions_asset(automation.DOWNSTREAM),
         ],
-        asset_checks=[*TIER_CHECKS, *ROLLUP_CHECKS, archive_raw_samples_checks],
+        asset_checks=[
+            *TIER_CHECKS,
+            *ROLLUP_CHECKS,
+            raw_checks,
+            automation.FRESHNESS_CHECKS,
+            archive_raw_samples_checks,
+        ],
         jobs=[
             automation.collect_raw_job,
             automation.refresh_metrics_job,
@@ -58,6 +65,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> Definitio
             automation.metrics_1day_job,
             automation.archive_job,
             automation.dagster_history_job,
+            automation.judge_tables_job,
             automation.retention_job,
             collect_now_job,
         ],
@@ -67,6 +75,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> Definitio
             automation.metrics_1day_schedule,
             automation.archive_schedule,
             automation.dagster_history_schedule,
+            automation.judge_tables_schedule,
             automation.retention_schedule,
         ],
         sensors=[automation.collect_raw_sensor, automation.catch_up_sensor],
