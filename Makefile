@@ -42,7 +42,7 @@ lock:  ## renew requirements.lock for all platforms and Python versions (needs u
 
 bench: $(READY)  ## all benchmarks, one JSON line per figure; `make bench-NAME` runs one
 	@for file in benchmarks/[!_]*.py; do \
-	    case $$file in */fleet.py) continue;; esac; \
+	    case $$file in */fleet.py|*/synthetic.py) continue;; esac; \
 	    [ -e "$$file" ] || { echo 'There is no benchmark yet.' >&2; exit 0; }; \
 	    $(BIN)/python "$$file" $(ARGS) || exit 1; \
 	done
