@@ -50,6 +50,7 @@ from resmon_assets.naming import (
     TIER_1HOUR,
     TIER_1MIN,
     TIER_5MIN,
+    TIER_FILESYSTEM_1DAY,
     table_of,
 )
 from resmon_assets.partitions import FIRST_DAY, HOUR_FORMAT, hour_key, window_of_key
@@ -58,6 +59,7 @@ from resmon_assets.raw.supervision import HOUR, Action, RunFact, supervise, want
 from resmon_assets.retention.history import day_before, old_runs
 from resmon_assets.retention.history_asset import KEEP_DAYS
 from resmon_assets.rollup.rollups import ROLLUPS
+from resmon_assets.tier.filesystem import FILE_SYSTEM_DAY
 from resmon_assets.tier.tiers import TIERS
 from resmon_assets.window_runs import WindowAsset
 from resmon_resources import catch_up_ledger, collector_registry, window_ledger
@@ -130,8 +132,8 @@ metrics_1hour_job = define_asset_job(
 
 metrics_1day_job = define_asset_job(
     "metrics_1day_job",
-    selection=watched_assets(TIER_1DAY, ROLLUP_1DAY),
-    description="The daily tier and rollup of closed UTC days.",
+    selection=watched_assets(TIER_1DAY, TIER_FILESYSTEM_1DAY, ROLLUP_1DAY),
+    description="The daily tiers and rollup of closed UTC days.",
     executor_def=in_process_executor,
     tags={"dagster/priority": "5"},
 )
@@ -258,7 +260,9 @@ def range_request(first: datetime, last: datetime, *, run_key: str | None = None
     )
 
 
-def _watch(asset: WindowAsset, job_name: str, *, is_live: bool = False) -> Watched:
+def _watch(
+    asset: WindowAsset, job_name: str, *, is_live: bool = False, is_from_samples: bool = True
+) -> Watched:
     """The table of an asset, kept up to date by a job."""
     table = asset.table
     return Watched(
@@ -268,6 +272,7 @@ def _watch(asset: WindowAsset, job_name: str, *, is_live: bool = False) -> Watch
         width=table.width,
         job_name=job_name,
         is_live=is_live,
+        is_from_samples=is_from_samples,
     )
 
 
@@ -289,6 +294,7 @@ WATCHED = (
         job_name=archive_job.name,
         is_live=False,
     ),
+    _watch(FILE_SYSTEM_DAY, metrics_1day_job.name, is_from_samples=False),
 )
 """Every table whose windows are kept up to date; sources before what is computed from them."""
 
@@ -307,20 +313,16 @@ judge_tables_job = define_asset_job(
 
 def _downstream(watched: Watched) -> Iterator[Downstream]:
     """What retention waits for before it drops what a watched table is computed from."""
-    source = table_of(RAW_SAMPLES if watched.is_from_samples else RAW_FILE_SYSTEMS)
-    yield Downstream(watched.table, source=source, window=watched.window, reach=watched.reach)
+    raw = table_of(RAW_SAMPLES if watched.is_from_samples else RAW_FILE_SYSTEMS)
+    if watched.source is None:
+        yield Downstream(watched.table, raw, window=watched.window, reach=watched.reach)
+        return
+    yield Downstream(watched.table, watched.source, window=watched.window, reach=watched.reach)
+    # Its revision is that of its source; raw that lies below both waits until it is finished.
+    yield Downstream(watched.table, raw, window=watched.window, reach="any")
 
 
-DOWNSTREAM = tuple(
-    dict.fromkeys(
-        [
-            *(item for watched in WATCHED for item in _downstream(watched)),
-            Downstream(
-                table_of(ARCHIVE_RAW), source=table_of(RAW_SAMPLES), window=timedelta(days=1)
-            ),
-        ]
-    )
-)
+DOWNSTREAM = tuple(item for watched in WATCHED for item in _downstream(watched))
 """What must be finished before retention drops what it is computed from."""
 
 

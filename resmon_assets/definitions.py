@@ -21,6 +21,7 @@ from resmon_assets.rollup.assets import ROLLUP_ASSETS
 from resmon_assets.rollup.checks import ROLLUP_CHECKS
 from resmon_assets.tier.assets import TIER_ASSETS
 from resmon_assets.tier.checks import TIER_CHECKS
+from resmon_assets.tier.filesystem_assets import FILE_SYSTEM_CHECKS, tier_filesystem_1day
 from resmon_resources.archive_resource import ArchiveResource
 from resmon_resources.clock import ClockResource
 from resmon_resources.postgres import PostgresResource
@@ -47,12 +48,14 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> Definitio
             raw_filesystem_usage,
             *TIER_ASSETS,
             *ROLLUP_ASSETS,
+            tier_filesystem_1day,
             archive_raw_samples,
             retention_dagster_history,
             pruned_partitions_asset(automation.DOWNSTREAM),
         ],
         asset_checks=[
             *TIER_CHECKS,
+            FILE_SYSTEM_CHECKS,
             *ROLLUP_CHECKS,
             raw_checks,
             automation.FRESHNESS_CHECKS,

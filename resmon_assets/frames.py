@@ -117,6 +117,33 @@ RAW_FILE_SYSTEMS = (
 )
 """raw.filesystem_usage."""
 
+FILE_SYSTEM_KEY = ("server_id", "mount", "organization_id", "bucket_start")
+"""Primary key of tier.filesystem_1day, in its order."""
+
+FILE_SYSTEM_DAYS = (
+    Column("bucket_start", INSTANT, is_nullable=False),
+    Column("used_bytes_avg", pl.Float64(), "bytes"),
+    Column("used_bytes_min", pl.Int64(), "bytes"),
+    Column("used_bytes_max", pl.Int64(), "bytes"),
+    Column("used_bytes_last", pl.Int64(), "bytes"),
+    Column("available_bytes_min", pl.Int64(), "bytes"),
+    Column("available_bytes_last", pl.Int64(), "bytes"),
+    Column("total_bytes_last", pl.Int64(), "bytes"),
+    Column("inodes_used_avg", pl.Float64(), "inodes"),
+    Column("inodes_used_min", pl.Int64(), "inodes"),
+    Column("inodes_used_max", pl.Int64(), "inodes"),
+    Column("inodes_used_last", pl.Int64(), "inodes"),
+    Column("inodes_total_last", pl.Int64(), "inodes"),
+    Column("server_id", pl.Int32(), is_nullable=False),
+    Column("organization_id", pl.Int32(), is_nullable=False),
+    Column("sample_count", pl.Int32(), "samples", is_nullable=False),
+    Column("measured_count", pl.Int32(), "samples", is_nullable=False),
+    Column("mount", pl.String(), is_nullable=False),
+    Column("device", pl.String(), is_nullable=False),
+    Column("type", pl.String()),
+)
+"""tier.filesystem_1day."""
+
 TIER_INPUT = (
     "server_id",
     "organization_id",

@@ -31,7 +31,7 @@ LONG_HELD_SECONDS = 2.0
 """Behind a transaction that has lasted longer than this nobody queues up for a lock: it would time
 out, and every reader and writer that came meanwhile would have waited with it."""
 
-Reach = Literal["window", "month"]
+Reach = Literal["window", "month", "any"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +42,8 @@ class Downstream:
         table: as schema.table; names it in the ledger.
         source: the table that it is computed from.
         window: length of its windows.
-        reach: which revisions of raw it is judged by: those of the window, or of all hours since
-            the begin of the month.
+        reach: which revisions of the source it is judged by: those of the window, of all since the
+            begin of the month, or any (it is finished, and counts revisions of another source).
     """
 
     table: str

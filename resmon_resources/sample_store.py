@@ -6,7 +6,7 @@ and the notice after it. Does not know how a sample was made.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import psycopg
@@ -175,7 +175,8 @@ def commit_batch(
     """Write a batch in one transaction: raw rows, ledger revisions, latest status, coverage.
 
     May be repeated: a sample or file system whose key exists changes nothing and does not move the
-    ledger; a state older than the stored one is ignored; a stretch replaces the one with the same
+    ledger; file systems count like samples, in hours that no sample of the batch has counted; a
+    state older than the stored one is ignored; a stretch replaces the one with the same
     start. A commit that stores a sample or a failure gets the next number, and live consumers are
     told after it; that this fails is returned, it does not undo the commit.
 
@@ -227,6 +228,11 @@ def commit_batch(
                 load_query("raw", "upsert_failures"),
                 failure_columns | {"commit_sequence": commit_sequence},
             ).rowcount
+        if new_file_systems:
+            counted = _hours(ordered) if inserted == len(ordered) else set()
+            # After the counter's lock, as the bumps of samples: always in this order.
+            for hour in sorted(_hours(file_systems) - counted):
+                connection.execute("select ops.bump_raw_hour(%s, %s)", (hour, shard))
         if commit_sequence is not None and not inserted and not marked:
             connection.execute(load_query("raw", "return_commit_number"))
             commit_sequence = None
@@ -266,6 +272,13 @@ def latest_stretches(connection: psycopg.Connection[Any], *, since: datetime) ->
     with connection.transaction():
         rows = connection.execute(load_query("raw", "latest_coverage"), {"since": since}).fetchall()
     return [Stretch(*row) for row in rows]
+
+
+def _hours(rows: Sequence[Sample | FileSystemUsage]) -> set[datetime]:
+    """UTC hours that these rows belong to."""
+    return {
+        row.collected_at.astimezone(UTC).replace(minute=0, second=0, microsecond=0) for row in rows
+    }
 
 
 def _next_commit_sequence(connection: psycopg.Connection[Any]) -> int:

@@ -22,6 +22,7 @@ MAY_NOT_IMPORT = {
 PURE = (
     "resmon_assets/raw/difference.py",
     "resmon_assets/raw/schedule.py",
+    "resmon_assets/tier/filesystem_statistics.py",
     "resmon_assets/tier/statistics.py",
     "resmon_assets/tier/expectation.py",
     "resmon_assets/rollup/quotas.py",

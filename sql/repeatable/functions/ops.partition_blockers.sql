@@ -1,8 +1,9 @@
 -- Purpose: why the partition [p_start, p_end) of p_table may not be dropped; no row means that it may. The only place
 -- where this is decided: a plan asks it, and ops.drop_expired_partition asks it again under the lock.
 -- p_downstream: what is computed from the table, as [{"table_name", "window_seconds", "reach"}]; a window counts as
--- covered when it is complete, green, and computed from the ledger's present revision (reach "month": of all hours since
--- the begin of its UTC month). Windows older than their own table is kept are not asked for: nobody computes them again.
+-- covered when it is complete, green, and computed from the present revision of the source: that of raw in ops.raw_hour,
+-- that of a computed table in ops.window_state (reach "month": of all since the begin of the UTC month; "any": finished is
+-- enough, because its revision counts another source). Windows older than their own table is kept are not asked for: nobody computes them again.
 -- p_as_of is what age is judged by, p_now what a restored day is judged by.
 -- Plan: primary key ranges of ops.raw_hour and ops.window_state; about 25 windows a day and table.
 create or replace function ops.partition_blockers(
@@ -33,9 +34,18 @@ as $$
             h.hour,
             sum(h.revision)::bigint as revision
         from ops.raw_hour as h
-        where h.hour >= date_trunc('month', p_start)
+        where split_part(p_table, '.', 1) = 'raw'
+            and h.hour >= date_trunc('month', p_start)
             and h.hour < p_end
         group by h.hour
+        union all
+        select
+            s.window_start,
+            s.revision
+        from ops.window_state as s
+        where s.asset = p_table
+            and s.window_start >= date_trunc('month', p_start)
+            and s.window_start < p_end
     ),
     downstream as (
         select
@@ -49,6 +59,7 @@ as $$
     windows as (
         select
             d.table_name,
+            d.reach,
             w.window_start,
             w.window_start + d.width as window_end,
             case d.reach when 'month' then date_trunc('month', w.window_start) else w.window_start end as reaches_from
@@ -70,7 +81,7 @@ as $$
             case
                 when s.asset is null or s.complete_until < w.window_end then 'not_computed'
                 when s.is_red then 'red'
-                when s.revision < (
+                when w.reach <> 'any' and s.revision < (
                     select sum(h.revision) from hours as h
                     where h.hour >= w.reaches_from
                         and h.hour < w.window_end

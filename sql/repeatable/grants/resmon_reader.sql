@@ -17,6 +17,7 @@ begin
             rollup.organization_metrics_5min,
             rollup.organization_metrics_1hour,
             rollup.organization_metrics_1day,
+            tier.filesystem_1day,
             rollup.organization_resource_usage
         to resmon_reader;
         grant select (organization_id, name, parent_id) on inventory.organizations to resmon_reader;

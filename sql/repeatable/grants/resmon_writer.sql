@@ -20,6 +20,7 @@ begin
             rollup.organization_metrics_5min,
             rollup.organization_metrics_1hour,
             rollup.organization_metrics_1day,
+            tier.filesystem_1day,
             rollup.organization_resource_usage,
             inventory.organizations,
             inventory.organization_period,

@@ -119,6 +119,7 @@ def test_every_column_is_explained_and_every_view_uses_the_readers_rights(db):
         for name in (
             "filesystem_status",
             "filesystem_usage",
+            "filesystem_usage_1day",
             "metric_aggregations",
             "organization_metrics",
             "organization_quotas",

@@ -6,8 +6,18 @@ from datetime import date, timedelta
 import pytest
 
 from resmon_resources.raw_days import day_start, record_restored
+from resmon_resources.retention_store import Downstream, Partition
 from resmon_resources.window_ledger import mark_red
-from tests.integration.retention.world import AS_OF, DOWNSTREAM, NOW, OLD, ONE_DAY, RULES, World
+from tests.integration.retention.world import (
+    AS_OF,
+    NOW,
+    OF_RAW,
+    OLD,
+    ONE_DAY,
+    RAW,
+    RULES,
+    World,
+)
 
 pytestmark = pytest.mark.integration
 
@@ -37,7 +47,7 @@ def test_day_within_the_policy_stays_until_its_last_instant_is_old_enough(world)
     )
 
 
-@pytest.mark.parametrize("item", DOWNSTREAM, ids=lambda item: item.table)
+@pytest.mark.parametrize("item", OF_RAW, ids=lambda item: item.table)
 def test_window_that_was_never_computed_keeps_the_day(world, item):
     """Lets back: raw that goes before one of the tables computed from it was written."""
     world.finished(OLD)
@@ -47,7 +57,7 @@ def test_window_that_was_never_computed_keeps_the_day(world, item):
     assert blocker.detail.startswith(f"{item.table}: 1 of its windows not computed yet")
 
 
-@pytest.mark.parametrize("item", DOWNSTREAM, ids=lambda item: item.table)
+@pytest.mark.parametrize("item", OF_RAW, ids=lambda item: item.table)
 def test_red_window_keeps_the_day(world, item):
     """Lets back: rows that a check found wrong, with nothing left to compute them again from."""
     world.finished(OLD)
@@ -71,7 +81,9 @@ def test_late_samples_keep_the_day_until_all_is_computed_and_archived_again(worl
     """Lets back: late samples lost between the last computation and the drop."""
     world.finished(OLD)
     bump(world, OLD)
-    assert world.reasons(OLD) == ["archive_stale"] + ["stale"] * len(DOWNSTREAM)
+    assert world.reasons(OLD) == ["archive_stale"] + ["stale"] * sum(
+        item.reach != "any" for item in OF_RAW
+    )
     world.cover(OLD)
     assert world.reasons(OLD) == ["archive_stale"]
     world.archive(OLD)
@@ -115,13 +127,49 @@ def test_windows_older_than_their_own_table_is_kept_are_not_waited_for(world):
 def test_window_whose_reach_is_the_month_waits_for_earlier_days_of_it(world):
     """Lets back: usage of a month computed before late samples of its first days came."""
     world.finished(OLD)
-    month = tuple(replace(item, reach="month") for item in DOWNSTREAM)
+    month = tuple(replace(item, reach="month") for item in OF_RAW)
     assert world.reasons(OLD, rules=replace(RULES, downstream=month)) == []
     bump(world, date(2026, 2, 27))
     assert world.reasons(OLD, rules=replace(RULES, downstream=month)) == []
     bump(world, OLD - 3 * ONE_DAY)
     assert set(world.reasons(OLD, rules=replace(RULES, downstream=month))) == {"stale"}
     assert world.reasons(OLD) == []
+
+
+def test_table_computed_from_another_table_is_judged_by_its_windows(world):
+    """Lets back: usage of a month judged by revisions of raw, which it does not count."""
+    table = "rollup.organization_metrics_5min"
+    usage = "rollup.organization_resource_usage"
+    day = AS_OF - 100 * ONE_DAY
+    week = day - timedelta(days=day.weekday())
+    rules = replace(
+        RULES,
+        downstream=(
+            Downstream(usage, table, timedelta(hours=1), "month"),
+            Downstream(usage, RAW, timedelta(hours=1), "any"),
+        ),
+    )
+    states = "insert into ops.window_state values (%s, %s, %s, %s, %s, false, 1, 1)"
+
+    def blockers(source):
+        return world.fleet.execute(
+            "select reason from ops.partition_blockers(%(table_name)s, %(start)s, %(end)s, "
+            "%(as_of)s, %(now)s, false, %(downstream)s::jsonb)",
+            rules.values(Partition(source, week, week + 7 * ONE_DAY, 0, 0)),
+        )
+
+    assert blockers(table) == []
+    world.fleet.execute(states, (table, week, 5, NOW, week + timedelta(hours=1)))
+    assert blockers(table) == [("not_computed",)]
+    world.fleet.execute(states, (usage, week, 4, NOW, week + timedelta(hours=1)))
+    assert blockers(table) == [("stale",)]
+    world.fleet.execute("update ops.window_state set revision = 5 where asset = %s", (usage,))
+    assert blockers(table) == []
+    for _ in range(9):
+        world.fleet.execute("select ops.bump_raw_hour(%s, 0)", (week,))
+    assert ("stale",) not in blockers(RAW)
+    world.fleet.execute("delete from ops.window_state where asset = %s", (usage,))
+    assert ("not_computed",) in blockers(RAW)
 
 
 def test_tiers_go_by_age_alone_and_those_kept_for_ever_stay(world):

@@ -14,8 +14,8 @@ from resmon_resources.raw_days import day_start, raw_days
 from resmon_resources.retention_store import drop_partition
 from tests.integration.retention.world import (
     AS_OF,
-    DOWNSTREAM,
     NOW,
+    OF_RAW,
     OLD,
     ONE_DAY,
     RAW,
@@ -44,7 +44,7 @@ def test_round_drops_what_may_go_and_reports_rows_and_bytes(world):
     assert figures["bytes_freed"] == size > 0
     assert (figures["partitions_dropped"], figures["partitions_held_back"]) == (1, 1)
     assert figures["held_back_by_reason"] == {
-        "not_computed": len(DOWNSTREAM),
+        "not_computed": len(OF_RAW),
         "not_archived": 1,
     }
     assert "2026-03-12" in figures["held_back"]

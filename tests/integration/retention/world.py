@@ -26,6 +26,8 @@ OLD = date(2026, 3, 11)
 """Its end is eight days before AS_OF: raw of it may go, tiers stay."""
 RULES = Rules(as_of=AS_OF, now=NOW, downstream=DOWNSTREAM)
 RAW = "raw.server_resource_metrics"
+OF_RAW = tuple(item for item in DOWNSTREAM if item.source == RAW)
+"""What must be finished before a day of raw goes."""
 ONE_DAY = timedelta(days=1)
 
 

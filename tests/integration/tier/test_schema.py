@@ -2,7 +2,14 @@
 
 import pytest
 
-from resmon_assets.frames import POSTGRES_TYPES, RAW_FILE_SYSTEMS, RAW_SAMPLES, TIER_ROWS, Column
+from resmon_assets.frames import (
+    FILE_SYSTEM_DAYS,
+    POSTGRES_TYPES,
+    RAW_FILE_SYSTEMS,
+    RAW_SAMPLES,
+    TIER_ROWS,
+    Column,
+)
 from resmon_assets.tier.tiers import TIERS
 from resmon_resources.postgres import PostgresResource
 from resmon_resources.postgres_connection import load_query
@@ -16,6 +23,7 @@ pytestmark = pytest.mark.integration
         ("raw.server_resource_metrics", RAW_SAMPLES),
         ("raw.filesystem_usage", RAW_FILE_SYSTEMS),
         *((asset.table.name, TIER_ROWS) for asset in TIERS),
+        ("tier.filesystem_1day", FILE_SYSTEM_DAYS),
     ],
 )
 def test_declared_columns_are_those_of_the_table(
