@@ -6,6 +6,7 @@ decisions out.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -43,6 +44,7 @@ from resmon_assets.naming import (
     PRUNED,
     RAW_FILE_SYSTEMS,
     RAW_SAMPLES,
+    RESOURCE_USAGE,
     ROLLUP_1DAY,
     ROLLUP_1HOUR,
     ROLLUP_5MIN,
@@ -59,6 +61,8 @@ from resmon_assets.raw.supervision import HOUR, Action, RunFact, supervise, want
 from resmon_assets.retention.history import day_before, old_runs
 from resmon_assets.retention.history_asset import KEEP_DAYS
 from resmon_assets.rollup.rollups import ROLLUPS
+from resmon_assets.rollup.usage_assets import USAGE_ASSET, USAGE_CHECKS
+from resmon_assets.rollup.usage_window import REFRESHED_EVERY
 from resmon_assets.tier.filesystem import FILE_SYSTEM_DAY
 from resmon_assets.tier.tiers import TIERS
 from resmon_assets.window_runs import WindowAsset
@@ -116,15 +120,25 @@ collect_raw_job = define_asset_job(
 
 refresh_metrics_job = define_asset_job(
     "refresh_metrics_job",
-    selection=watched_assets(TIER_1MIN, TIER_5MIN, ROLLUP_5MIN),
+    # What is judged of stored usage is judged once an hour, to keep the event log small.
+    selection=watched_assets(TIER_1MIN, TIER_5MIN, ROLLUP_5MIN, RESOURCE_USAGE)
+    - AssetSelection.checks(USAGE_CHECKS),
     description="The fine tiers and rollup of every hour whose samples changed.",
     executor_def=in_process_executor,
     tags={"dagster/priority": "10"},
 )
 
+resource_usage_job = define_asset_job(
+    "resource_usage_job",
+    selection=watched_assets(RESOURCE_USAGE),
+    description="Usage and quotas alone, of hours whose rollups or limits changed afterwards.",
+    executor_def=in_process_executor,
+    tags={"dagster/priority": "5"},
+)
+
 metrics_1hour_job = define_asset_job(
     "metrics_1hour_job",
-    selection=watched_assets(TIER_1HOUR, ROLLUP_1HOUR),
+    selection=watched_assets(TIER_1HOUR, ROLLUP_1HOUR) | AssetSelection.checks(USAGE_CHECKS),
     description="The hourly tier and rollup of closed hours.",
     executor_def=in_process_executor,
     tags={"dagster/priority": "5"},
@@ -295,6 +309,14 @@ WATCHED = (
         is_live=False,
     ),
     _watch(FILE_SYSTEM_DAY, metrics_1day_job.name, is_from_samples=False),
+    # By a job of its own: hours older than raw can be computed again, but not with their tiers.
+    replace(
+        _watch(USAGE_ASSET, resource_usage_job.name, is_live=True),
+        width=REFRESHED_EVERY,
+        reach="month",
+        source=table_of(ROLLUP_5MIN),
+        is_from_samples=False,
+    ),
 )
 """Every table whose windows are kept up to date; sources before what is computed from them."""
 
@@ -313,7 +335,8 @@ judge_tables_job = define_asset_job(
 
 def _downstream(watched: Watched) -> Iterator[Downstream]:
     """What retention waits for before it drops what a watched table is computed from."""
-    raw = table_of(RAW_SAMPLES if watched.is_from_samples else RAW_FILE_SYSTEMS)
+    is_from_samples = watched.is_from_samples or watched.source is not None
+    raw = table_of(RAW_SAMPLES if is_from_samples else RAW_FILE_SYSTEMS)
     if watched.source is None:
         yield Downstream(watched.table, raw, window=watched.window, reach=watched.reach)
         return
@@ -398,7 +421,13 @@ def catch_up_request(run: CatchUp) -> RunRequest:
 
 @sensor(
     name="catch_up_sensor",
-    jobs=[refresh_metrics_job, metrics_1hour_job, metrics_1day_job, archive_job],
+    jobs=[
+        refresh_metrics_job,
+        metrics_1hour_job,
+        metrics_1day_job,
+        resource_usage_job,
+        archive_job,
+    ],
     default_status=DefaultSensorStatus.RUNNING,
     minimum_interval_seconds=CATCH_UP_EVERY_SECONDS,
     description=(

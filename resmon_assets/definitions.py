@@ -19,6 +19,7 @@ from resmon_assets.retention.assets import pruned_partitions_asset
 from resmon_assets.retention.history_asset import retention_dagster_history
 from resmon_assets.rollup.assets import ROLLUP_ASSETS
 from resmon_assets.rollup.checks import ROLLUP_CHECKS
+from resmon_assets.rollup.usage_assets import USAGE_CHECKS, rollup_organization_resource_usage
 from resmon_assets.tier.assets import TIER_ASSETS
 from resmon_assets.tier.checks import TIER_CHECKS
 from resmon_assets.tier.filesystem_assets import FILE_SYSTEM_CHECKS, tier_filesystem_1day
@@ -49,6 +50,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> Definitio
             *TIER_ASSETS,
             *ROLLUP_ASSETS,
             tier_filesystem_1day,
+            rollup_organization_resource_usage,
             archive_raw_samples,
             retention_dagster_history,
             pruned_partitions_asset(automation.DOWNSTREAM),
@@ -57,6 +59,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> Definitio
             *TIER_CHECKS,
             FILE_SYSTEM_CHECKS,
             *ROLLUP_CHECKS,
+            USAGE_CHECKS,
             raw_checks,
             automation.FRESHNESS_CHECKS,
             archive_raw_samples_checks,
@@ -66,6 +69,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> Definitio
             automation.refresh_metrics_job,
             automation.metrics_1hour_job,
             automation.metrics_1day_job,
+            automation.resource_usage_job,
             automation.archive_job,
             automation.dagster_history_job,
             automation.judge_tables_job,

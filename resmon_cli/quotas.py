@@ -36,7 +36,7 @@ _WARNING_PCT = 80.0
 
 @click.group("quota")
 def quota_command() -> None:
-    r"""Limits of organizations, and what is used of them.
+    """Limits of organizations, and what is used of them.
 
     A limit holds for an organization with all below it. Organizations without one of their own are
     judged by that of the nearest organization above them that has one.
@@ -48,7 +48,7 @@ def quota_command() -> None:
       memory_bytes               memory in use on them
       storage_bytes              storage in use on them
       bandwidth_bytes_per_month  received and sent in the UTC month
-    """
+    """  # noqa: D301 - click takes a backspace, not the letters
 
 
 @quota_command.command("set", context_settings={"ignore_unknown_options": True})
@@ -64,7 +64,7 @@ def quota_command() -> None:
     help="From when on it holds; usage since then is judged again.",
 )
 def set_limit(organization: str, resource: str, limit: str, from_text: str) -> None:
-    r"""Give ORGANIZATION the LIMIT of a RESOURCE.
+    """Give ORGANIZATION the LIMIT of a RESOURCE.
 
     LIMIT is a number with or without a unit: 500, 16GiB, 1.5TB. KiB to PiB are powers of 1024, kB
     to PB powers of 1000; servers and cores have no unit. `none` takes the limit away; then the one
@@ -77,7 +77,7 @@ def set_limit(organization: str, resource: str, limit: str, from_text: str) -> N
     resmon quota set acme memory_bytes 16GiB
     resmon quota set acme bandwidth 20TB --from 2026-03-01
     resmon quota set acme storage none
-    """
+    """  # noqa: D301 - click takes a backspace, not the letters
     now = datetime.now(UTC)
     chosen = quotas.parse_resource(resource)
     value = quotas.parse_limit(limit, chosen)

@@ -36,7 +36,7 @@ from resmon_assets.windows import (
     refuse_red,
     store_window,
 )
-from resmon_resources.errors import WindowRefused
+from resmon_resources.errors import RawGone, WindowRefused
 from resmon_resources.postgres import PostgresResource, Snapshot
 from resmon_resources.postgres_connection import load_query
 from resmon_resources.window_ledger import current_revisions, window_states
@@ -150,7 +150,7 @@ def compute_usage(snapshot: Snapshot, *, start: datetime, is_running: bool) -> C
     quotas = snapshot.read_frame(load_query("rollup", "read_quotas"), {"until": until}, QUOTAS)
     above = closure(tree)
     measured = (
-        _measured_before(snapshot, start=start)
+        _measured_before(snapshot, start=start, revision=month.revision)
         if month.sample_count and not _has_samples(connection, start=start, until=until)
         else measured_of(servers, above)
     )
@@ -219,11 +219,11 @@ def _has_samples(connection: psycopg.Connection, *, start: datetime, until: date
     return row is not None and bool(row[0])
 
 
-def _measured_before(snapshot: Snapshot, *, start: datetime) -> pl.DataFrame:
+def _measured_before(snapshot: Snapshot, *, start: datetime, revision: int) -> pl.DataFrame:
     """What was measured in an hour whose samples are gone, from its stored rows.
 
     Raises:
-        WindowRefused: nothing is stored of it either.
+        RawGone: nothing is stored of it either.
     """
     stored = read_stored(snapshot, USAGE, start=start, end=start + HOUR)
     if stored.is_empty():
@@ -233,5 +233,5 @@ def _measured_before(snapshot: Snapshot, *, start: datetime) -> pl.DataFrame:
             "was never computed. Restore the day from the archive and compute again, or leave the "
             "hour out of the range."
         )
-        raise WindowRefused(msg)
+        raise RawGone(msg, revision=revision)
     return stored.select("organization_id", *MEASURED)

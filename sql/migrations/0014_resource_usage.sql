@@ -35,7 +35,7 @@ create table rollup.organization_resource_usage (
     primary key (organization_id, bucket_start)
 ) partition by range (bucket_start);
 -- A refresh reads an hour of all organizations; the primary key begins with the organization.
-create index organization_resource_usage_time on rollup.organization_resource_usage using brin (bucket_start);
+create index organization_resource_usage_time on rollup.organization_resource_usage using brin (bucket_start) with (autosummarize = on);
 
 comment on table rollup.organization_resource_usage is 'What an organization and all below it use at the end of each UTC hour (of the running hour: at measured_until), against the limits that held then. Partitioned by month; kept 365 days by default.';
 comment on column rollup.organization_resource_usage.bucket_start is 'Start of the UTC hour.';
