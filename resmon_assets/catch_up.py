@@ -7,8 +7,9 @@ ledger.
 The five-minute schedule keeps the running hour and the one before it fresh; the hourly and daily
 schedules compute each window once, when it has closed. All else is caught up with: late samples,
 an outage of the daemon, a restored archive, a changed inventory, a window that a person asked for.
-Oldest first, so that what retention waits for goes first, and few at a time: runs of the sensor
-carry a tag of which only one runs at once, so that the pool's other slot stays with the schedules.
+What a person asked for first, then the oldest, which retention waits for; few at a time, because
+runs of the sensor carry a tag of which only one runs at once: the pool's other slot stays with the
+schedules.
 """
 
 from collections import Counter
@@ -196,13 +197,16 @@ def decide(
 
 
 def runs_of(windows: Mapping[Watched, Sequence[StaleWindow]]) -> list[CatchUp]:
-    """All runs that compute these windows, oldest first: few, and each of bounded length."""
+    """All runs that compute these windows, oldest first: few, and each of bounded length.
+
+    Those that a person asked for come before all others: somebody waits for them.
+    """
     due: dict[str, dict[datetime, list[_Due]]] = {watched.job_name: {} for watched in windows}
     for watched, wanted in windows.items():
         for window in wanted:
             due[watched.job_name].setdefault(window.start, []).append(_Due(watched, window))
     runs = (run for job, starts in due.items() for run in _ranges(job, starts))
-    return sorted(runs, key=lambda run: run.first)
+    return sorted(runs, key=lambda run: (not run.is_requested, run.first))
 
 
 def why_not_now(

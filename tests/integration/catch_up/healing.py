@@ -9,6 +9,7 @@ from resmon_assets import automation
 from resmon_assets.catch_up import CatchUp, Decision, decide
 from resmon_assets.definitions import build_defs
 from resmon_resources import catch_up_ledger
+from resmon_resources.archive_resource import ArchiveResource
 from resmon_resources.clock import ClockResource
 from resmon_resources.postgres import PostgresResource
 from resmon_resources.retention_policy import read_policy
@@ -21,6 +22,7 @@ class Healer:
 
     postgres: PostgresResource
     instance: DagsterInstance
+    archive_url: str
 
     def stale(self, now: datetime) -> dict[str, list[StaleWindow]]:
         """Stale windows by table; tables without any are left out."""
@@ -49,7 +51,7 @@ class Healer:
     def run(self, run: CatchUp, now: datetime) -> ExecuteInProcessResult:
         """Execute one run as the daemon would."""
         request = automation.catch_up_request(run)
-        job = definitions_at(self.postgres, now).resolve_job_def(run.job_name)
+        job = self._definitions_at(now).resolve_job_def(run.job_name)
         return job.execute_in_process(
             partition_key=request.partition_key,
             tags=dict(request.tags),
@@ -71,7 +73,12 @@ class Healer:
         msg = f"still not settled after {ticks} ticks: {self.stale(now)}"
         raise AssertionError(msg)
 
-
-def definitions_at(postgres: PostgresResource, now: datetime) -> Definitions:
-    """All definitions on this test's database and clock."""
-    return build_defs({"postgres": postgres, "clock": ClockResource(fixed_at=now.isoformat())})
+    def _definitions_at(self, now: datetime) -> Definitions:
+        """All definitions on this test's database, clock and archive."""
+        return build_defs(
+            {
+                "postgres": self.postgres,
+                "clock": ClockResource(fixed_at=now.isoformat()),
+                "archive": ArchiveResource(url=self.archive_url),
+            }
+        )

@@ -85,7 +85,7 @@ def forget(fleet: Fleet, *tables: str) -> None:
 
 
 @settings(
-    max_examples=5,
+    max_examples=4,
     deadline=None,
     derandomize=True,
     suppress_health_check=[HealthCheck.function_scoped_fixture],

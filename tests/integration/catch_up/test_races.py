@@ -197,6 +197,7 @@ def test_an_older_computation_that_arrives_late_changes_nothing(
 def test_a_restore_during_a_refresh_heals(
     fleet: Fleet,
     instance: DagsterInstance,
+    healer: Healer,
     threads: ThreadPoolExecutor,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -207,7 +208,6 @@ def test_a_restore_during_a_refresh_heals(
     fleet.execute("create table kept as table raw.server_resource_metrics")
     fleet.execute("delete from raw.server_resource_metrics")
     fleet.execute("select ops.bump_raw_hour(%s, 0)", (HOUR,))
-    healer = Healer(fleet.postgres, instance)
     gate = Gate()
     monkeypatch.setattr(refresh, "compute_window", held_once(gate, refresh.compute_window))
     running = threads.submit(fleet.refresh, TIER_5MIN, HOUR, now=NOW, instance=instance)

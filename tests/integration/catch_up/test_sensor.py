@@ -12,7 +12,7 @@ from dagster import (
     build_sensor_context,
 )
 
-from resmon_assets import automation
+from resmon_assets import automation, catch_up
 from resmon_assets.automation import CATCH_UP_TAG, RANGE_END_TAG, RANGE_START_TAG
 from resmon_assets.catch_up import FIRST_PAUSE
 from resmon_assets.definitions import build_defs
@@ -27,11 +27,6 @@ ONE_HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 MIDNIGHT = datetime(2026, 3, 2, tzinfo=UTC)
 NEXT_NOON = MIDNIGHT + timedelta(hours=36)
 TIERS = (TIER_1MIN, TIER_5MIN, TIER_1HOUR, TIER_1DAY)
-
-
-@pytest.fixture
-def healer(fleet: Fleet, instance: DagsterInstance) -> Healer:
-    return Healer(fleet.postgres, instance)
 
 
 def server_of(fleet: Fleet, since: datetime, until: datetime) -> tuple[int, int]:
@@ -87,8 +82,12 @@ def test_a_second_tick_asks_for_nothing_that_is_under_way(fleet: Fleet, healer: 
     assert all(run.is_catch_up and run.is_waiting for run in automation.live_runs(healer.instance))
 
 
-def test_the_sensor_requests_ranges_and_counts_them(fleet: Fleet, instance: DagsterInstance):
+def test_the_sensor_requests_ranges_and_counts_them(
+    fleet: Fleet, instance: DagsterInstance, monkeypatch: pytest.MonkeyPatch
+):
     """Would let back: requests that Dagster refuses, or that nothing remembers."""
+    # Early in a UTC day the days before are stale as well, and older.
+    monkeypatch.setattr(catch_up, "MAXIMUM_IN_FLIGHT", 20)
     hour = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     server, organization = server_of(fleet, hour - 6 * ONE_HOUR, hour - 4 * ONE_HOUR)
     fleet.sample(server, organization, hour - 6 * ONE_HOUR, hour - 4 * ONE_HOUR)

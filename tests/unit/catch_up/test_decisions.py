@@ -180,8 +180,10 @@ def test_a_persons_wish_waits_for_no_schedule():
     """Would let back: `resmon recompute` of the last hour that hangs until the hour is old."""
     wish = stale(LAST - HOUR, reason="requested", computed_at=NOW - MINUTE)
     assert why_not_now(FINE, wish, live=[], now=NOW) is None
-    (run,) = decide({FINE: [wish]}, live=[], now=NOW).runs
-    assert run.is_requested
+    backlog = [stale(start) for start in hours(30, 20, 10)]
+    (run, other) = decide({FINE: [*backlog, wish]}, live=[], now=NOW).runs
+    assert run.is_requested, "before the backlog: somebody waits for it"
+    assert not other.is_requested
 
 
 @pytest.mark.parametrize(
