@@ -9,18 +9,19 @@ sorts such short rows with vector instructions, where one quantile or one hash t
 costs several times as much (figures in docs/benchmarks.md).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import product
 from math import prod
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from resmon_assets.frames import KEY, METRICS, PERCENTILES, STATISTICS
+from resmon_assets.frames import KEY, METRICS, PERCENTILES, STATISTICS, TIER_INPUT
 from resmon_resources.errors import SampleUnusable
 
 PADDING = 1.25
@@ -40,23 +41,25 @@ PAIR = 2
 A minute of a server that is read every 30 s has no more."""
 
 _LARGEST = (1 << 63) - 1
+_MEASURED = TIER_INPUT[TIER_INPUT.index("cpu_pct") :]
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class _Block:
-    """Buckets of similar length, and where their samples are.
+class _Buckets:
+    """Which samples belong to which bucket; buckets by key.
 
     Attributes:
-        buckets: numbers of the buckets, ascending.
-        samples: a row per bucket: positions of its samples in the frame, in any order, filled up
-            with the frame's height, at which `_values` has a row of NaN.
+        order: positions of the samples in the frame, those of a bucket side by side.
+        starts: where each bucket begins in `order`.
+        counts: samples of each bucket.
     """
 
-    buckets: Integers
-    samples: Integers
+    order: Integers
+    starts: Integers
+    counts: Integers
 
 
 def bucket_statistics(raw: pl.DataFrame, *, width: timedelta) -> pl.DataFrame:
@@ -85,16 +88,18 @@ def bucket_statistics(raw: pl.DataFrame, *, width: timedelta) -> pl.DataFrame:
     """
     _refuse_not_finite(raw)
     order, starts = _order(raw, width)
-    counts = np.diff(starts, append=raw.height)
-    values = _values(raw)
+    buckets = _Buckets(order, starts, np.diff(starts, append=raw.height))
+    # Without a copy where no value is null; NaN for null where one is.
+    columns = {name: raw[name].to_numpy() for name in _MEASURED}
     found = {name: np.empty((len(METRICS), len(starts)), dtype=np.float32) for name in STATISTICS}
 
-    def work(block: _Block) -> None:
-        for name, column in _statistics(values, block.samples).items():
-            found[name][:, block.buckets] = column
+    def work(block: tuple[Integers, int]) -> None:
+        chosen, length = block
+        for name, column in _statistics(_rows(columns, buckets, chosen, length)).items():
+            found[name][:, chosen] = column.reshape(len(METRICS), len(chosen))
 
     with ThreadPoolExecutor(WORKERS) as pool:
-        for _ in pool.map(work, _blocks(order, starts, counts)):
+        for _ in pool.map(work, _blocks(buckets.counts)):
             pass
     every = f"{width // timedelta(microseconds=1)}us"
     return (
@@ -103,7 +108,7 @@ def bucket_statistics(raw: pl.DataFrame, *, width: timedelta) -> pl.DataFrame:
         .with_columns(bucket_start=pl.col("collected_at").dt.truncate(every))
         .select(
             *KEY,
-            pl.Series("sample_count", counts, dtype=pl.Int32),
+            pl.Series("sample_count", buckets.counts, dtype=pl.Int32),
             *(
                 pl.Series(f"{metric}_{name}", found[name][number], nan_to_null=True)
                 for (number, metric), name in product(enumerate(METRICS), STATISTICS)
@@ -142,10 +147,16 @@ def _order(raw: pl.DataFrame, width: timedelta) -> tuple[Integers, Integers]:
     spans = [int(c.max(initial=0)) + 1 for c in columns]
     bits = raw.height.bit_length()
     if prod(spans) << bits <= _LARGEST:
-        key = (columns[0] * spans[1] + columns[1]) * spans[2] + columns[2]
-        packed = np.sort(key << bits | np.arange(raw.height))
+        packed = columns[0]
+        for column, span in zip(columns[1:], spans[1:], strict=True):
+            packed *= span
+            packed += column
+        packed <<= bits
+        packed |= np.arange(raw.height)
+        packed.sort()
         order = packed & ((1 << bits) - 1)
-        ordered = [packed >> bits]
+        packed >>= bits
+        ordered = [packed]
     else:
         order = np.lexsort(columns[::-1])
         ordered = [column[order] for column in columns]
@@ -154,59 +165,59 @@ def _order(raw: pl.DataFrame, width: timedelta) -> tuple[Integers, Integers]:
     return order, np.flatnonzero(is_first)
 
 
-def _blocks(order: Integers, starts: Integers, counts: Integers) -> Iterator[_Block]:
-    """Cut the buckets into blocks of similar length, small enough for a core's cache."""
-    positions = np.append(order, len(order))
+def _blocks(counts: Integers) -> Iterator[tuple[Integers, int]]:
+    """Cut the buckets into blocks of similar length, small enough for a core's cache.
+
+    Yields:
+        Numbers of the buckets, ascending, and the length of the longest.
+    """
     lengths = np.flatnonzero(np.bincount(counts)).tolist()
     while lengths:
         members = [n for n in lengths if n <= max(PAIR, int(lengths[0] * PADDING))]
         lengths = lengths[len(members) :]
-        column = np.arange(members[-1])
         similar = np.flatnonzero((counts >= members[0]) & (counts <= members[-1]))
         step = max(1, BLOCK_SAMPLES // members[-1])
         for first in range(0, len(similar), step):
-            buckets = similar[first : first + step, None]
-            index = np.where(column < counts[buckets], starts[buckets] + column, len(order))
-            yield _Block(buckets=buckets[:, 0], samples=positions[index])
+            yield similar[first : first + step], members[-1]
 
 
-def _values(raw: pl.DataFrame) -> Floats:
-    """Float64 values, a row per sample and one of NaN at the end, a column per metric of `METRICS`.
-
-    NaN where nothing was measured. The metrics of a sample lie side by side because they are
-    fetched together, in the order of the buckets: one cache line for all five.
-    """
-    elapsed = pl.when(pl.col("elapsed_ms") > 0).then(pl.col("elapsed_ms")).cast(pl.Float64) / 1000
-    measured = raw.select(
-        cpu_pct=pl.col("cpu_pct").cast(pl.Float64),
-        memory_used_bytes=pl.col("memory_used_bytes").cast(pl.Float64),
-        disk_used_bytes=pl.col("disk_used_bytes").cast(pl.Float64),
-        network_in_bytes_per_second=pl.col("network_in_bytes").cast(pl.Float64) / elapsed,
-        network_out_bytes_per_second=pl.col("network_out_bytes").cast(pl.Float64) / elapsed,
-    )
-    values = np.full((raw.height + 1, len(METRICS)), np.nan)
-    for number, metric in enumerate(METRICS):
-        # Adding zero makes 0.0 of -0.0, which would sort beside it in any order.
-        np.add(measured[metric].to_numpy(), 0.0, out=values[:-1, number])
-    return values
-
-
-def _statistics(values: Floats, samples: Integers) -> dict[str, Floats]:
-    """Statistics of each bucket of a block (columns), metric by metric (rows).
+def _rows(
+    columns: Mapping[str, npt.NDArray[Any]], buckets: _Buckets, chosen: Integers, length: int
+) -> Floats:
+    """Values of a block as Float64: a row per metric and bucket, metric by metric.
 
     Args:
-        values: from `_values`.
-        samples: of the block's buckets, a row each.
+        columns: the samples' columns of `_MEASURED`, NaN where nothing was measured.
+        buckets: all of them.
+        chosen: numbers of the block's buckets.
+        length: of the longest of them; shorter rows are filled up with NaN.
     """
-    height, length = samples.shape
-    fetched = values.take(samples.ravel(), axis=0)
-    rows = np.ascontiguousarray(fetched.T).reshape(len(METRICS) * height, length)
-    if length <= PAIR:
-        found = _of_pairs(rows)
-    else:
-        rows.sort(axis=1)
-        found = _of_rows(rows)
-    return {name: column.reshape(len(METRICS), height) for name, column in found.items()}
+    place = np.arange(length)
+    is_filled = place < buckets.counts[chosen, None]
+    index = buckets.starts[chosen, None] + place
+    is_padded = not is_filled.all()
+    samples = buckets.order[np.where(is_filled, index, 0) if is_padded else index]
+    elapsed = columns["elapsed_ms"][samples].astype(np.float64)
+    seconds = np.where(elapsed > 0, elapsed, np.nan) / 1000
+    rows = np.empty((len(METRICS), *samples.shape))
+    for number, metric in enumerate(METRICS):
+        amount = columns[metric.removesuffix("_per_second")][samples]
+        if metric.endswith("_per_second"):
+            np.divide(amount, seconds, out=rows[number])
+        else:
+            # Adding zero makes 0.0 of -0.0, which would sort beside it in any order.
+            np.add(amount, 0.0, out=rows[number])
+    if is_padded:
+        rows[:, ~is_filled] = np.nan
+    return rows.reshape(-1, length)
+
+
+def _statistics(rows: Floats) -> dict[str, Floats]:
+    """Statistics of each row's values; a NaN is none. Sorts the rows."""
+    if rows.shape[1] <= PAIR:
+        return _of_pairs(rows)
+    rows.sort(axis=1)
+    return _of_rows(rows)
 
 
 def _of_pairs(rows: Floats) -> dict[str, Floats]:
