@@ -1,5 +1,6 @@
 """Days of raw that are computed and archived, or not: what retention judges."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -52,12 +53,14 @@ class World:
             self.server, self.organization, start, start + timedelta(minutes=minutes)
         )
 
-    def cover(self, day: date) -> None:
-        """Say that every table was computed from the present revision of a day."""
+    def cover(self, day: date, *, but: Collection[str] = ()) -> None:
+        """Say that every table, `but` those, was computed from the present revision of a day."""
         start = day_start(day)
         with self.postgres.connect() as connection:
             hours = current_revisions(connection, start, start + ONE_DAY)
             for item in DOWNSTREAM:
+                if item.table in but:
+                    continue
                 per_day = ONE_DAY // item.window
                 for window in (start + k * item.window for k in range(per_day)):
                     end = window + item.window
@@ -76,7 +79,7 @@ class World:
                     )
 
     def compute(self, day: date) -> None:
-        """Compute every tier of a day from raw."""
+        """Compute every tier of a day from raw, and say so of all else but the archive."""
         start = day_start(day)
         with self.postgres.connect() as connection:
             hours = current_revisions(connection, start, start + ONE_DAY)
@@ -84,6 +87,7 @@ class World:
             is_hourly = tier.table.window < ONE_DAY
             for window in sorted(hours) if is_hourly else [start]:
                 refresh_window(self.postgres, tier.table, start=window, now=NOW)
+        self.cover(day, but=[table_of(ARCHIVE_RAW), *(tier.table.name for tier in TIERS)])
 
     def archive(self, day: date) -> None:
         """Archive a day."""
