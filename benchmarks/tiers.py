@@ -12,6 +12,7 @@ together.
 | hour | `hour_seconds`: a closed hour to 1min, 5min, 1hour, into empty tables and unchanged |
 | refresh | `refresh_seconds`: five minutes of a running hour to 1min, 5min, median of three |
 | day | `day_seconds`: a closed UTC day to 1day |
+| rollup | `rollup_seconds`: an hour of 5,000 organizations; reference: the same by PostgreSQL |
 | compute | `compute_seconds`: the arithmetic alone; reference: the fastest of three databases |
 
 The reference of a time is what PostgreSQL alone takes on the same rows for the hourly tier of one
@@ -29,6 +30,7 @@ from typing import Any
 import polars as pl
 from _compute import DIALECTS, compute_part, statement
 from _measuring import Figure, best, embedded, emit, in_own_process, say, taken
+from _rollup import rollup_part
 from synthetic import HOUR, START, fill, register, samples_of_hour, store
 
 from resmon_assets.frames import PERCENTILES
@@ -137,6 +139,7 @@ PARTS = {
     "hour": Part(hour_part),
     "refresh": Part(refresh_part, hours=0),
     "day": Part(day_part, hours=24),
+    "rollup": Part(rollup_part, hours=0),
     "compute": Part(compute_part, hours=0),
 }
 

@@ -5,7 +5,7 @@ Dagster; how a window is stored is in `windows.py`.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import polars as pl
 
@@ -23,34 +23,54 @@ from resmon_assets.rollup.tree import (
     cut_into_stretches,
 )
 from resmon_assets.tier.refresh import read_periods, server_slices
-from resmon_assets.windows import Outcome, WindowTable, raw_revision, refuse_gone, store_window
+from resmon_assets.windows import (
+    Outcome,
+    Plan,
+    WindowTable,
+    plan_window,
+    refuse_gone,
+    store_window,
+)
+from resmon_resources.errors import WindowChanged
 from resmon_resources.postgres import PostgresResource, Snapshot
 from resmon_resources.postgres_connection import load_query
+from resmon_resources.window_ledger import SLOT
 
 MAXIMUM_SLICE_ROWS = 2_000_000
 """Raw rows held at a time: an hour of 10,000 servers is one slice, a day of them fifteen."""
 
 _INPUT = schema_of(RAW_SAMPLES, only=ROLLUP_INPUT)
 _COUNTS = pl.Schema(
-    {"server_id": pl.Int32(), "organization_id": pl.Int32(), "sample_count": pl.Int64()}
+    {
+        "server_id": pl.Int32(),
+        "organization_id": pl.Int32(),
+        "slot": pl.Int32(),
+        "sample_count": pl.Int64(),
+    }
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Computed:
-    """A window in memory.
+    """Some buckets of a window in memory.
 
     Attributes:
+        plan: what was asked for.
         rows: schema `frames.ROLLUP_ROWS`.
-        revision: of raw, in the snapshot that the rows were computed from.
-        sample_count: raw rows in that snapshot, counted by PostgreSQL.
-        server_count: servers that have samples.
+        counted: raw rows in the plan's snapshot, counted by PostgreSQL, by number of the slot.
+        server_count: servers that have samples in these buckets.
     """
 
+    plan: Plan
     rows: pl.DataFrame
-    revision: int
-    sample_count: int
+    counted: dict[int, int]
     server_count: int
+
+    @property
+    def sample_count(self) -> int:
+        """Raw rows of the whole window: those counted, and of the other slots those known."""
+        part = self.plan.part(self.counted)
+        return sum(self.counted.values() if part is None else part.samples)
 
 
 def refresh_window(
@@ -58,77 +78,140 @@ def refresh_window(
 ) -> Outcome:
     """Compute the closed buckets of the window at `start` and store what differs.
 
-    Repeatable: with the same raw, inventory and tree it changes no row.
+    Repeatable: with the same raw, inventory and tree it changes no row. Of a window that is stale
+    in some of its five-minute slots only these are computed (see `windows.plan_window`).
 
     Raises:
         WindowRefused: raw has fewer samples than the stored rows were computed from.
         SampleUnusable: a sample holds what no probe can have measured.
         DatabaseError: PostgreSQL could not be reached or refused.
     """
+    try:
+        return _refresh(postgres, table, start=start, now=now)
+    except WindowChanged:
+        return _refresh(postgres, table, start=start, now=now, is_whole=True)
+
+
+def _refresh(
+    postgres: PostgresResource,
+    table: WindowTable,
+    *,
+    start: datetime,
+    now: datetime,
+    is_whole: bool = False,
+) -> Outcome:
+    """Compute and store the window, or what is stale of it."""
     closed_until = table.closed_until(start, now=now)
     if closed_until == start:
         return Outcome(start=start, closed_until=start, is_complete=False)
     with postgres.snapshot() as snapshot:
-        computed = compute_window(snapshot, table, start=start, closed_until=closed_until)
+        plan = plan_window(
+            snapshot.connection, table, start=start, closed_until=closed_until, is_whole=is_whole
+        )
+        computed = compute_window(snapshot, table, plan, start=start)
     stored = store_window(
         postgres,
         table,
         computed.rows,
-        revision=computed.revision,
+        revision=plan.revision,
         sample_count=computed.sample_count,
         start=start,
         closed_until=closed_until,
         now=now,
         totals=load_query("rollup", "sum_stored_rows"),
+        part=plan.part(computed.counted),
     )
     return Outcome(
         start=start,
         closed_until=closed_until,
         is_complete=closed_until == start + table.window,
-        revision=computed.revision,
+        revision=plan.revision,
         sample_count=computed.sample_count,
-        row_count=computed.rows.height,
+        row_count=computed.rows.height if stored is None else stored.row_count,
+        buckets_computed=sum((b - a) // table.width for a, b in plan.ranges),
+        samples_read=sum(computed.counted.values()),
         server_count=computed.server_count,
         stored=stored,
     )
 
 
 def compute_window(
-    snapshot: Snapshot, table: WindowTable, *, start: datetime, closed_until: datetime
+    snapshot: Snapshot, table: WindowTable, plan: Plan, *, start: datetime
 ) -> Computed:
-    """Compute the rows of [start, closed_until) from raw, read in slices of servers.
+    """Compute the rows that the plan asks for from raw, read in slices of servers.
 
-    One snapshot serves the tree, the inventory and all slices, so that they belong together.
+    One snapshot, the plan's, serves the tree, the inventory and all slices, so that they belong
+    together.
 
     Raises:
         WindowRefused: raw had samples of this window once and has none now.
     """
-    window = {"start": start, "end": closed_until}
-    end = start + table.window
-    revision = raw_revision(snapshot.connection, start=start, end=end)
-    counts = snapshot.read_frame(load_query("rollup", "count_raw_samples"), window, _COUNTS)
-    if counts.is_empty() and closed_until == end:
-        refuse_gone(snapshot.connection, table, start=start, end=end)
-    periods = read_periods(snapshot, start=start, end=closed_until)
+    slot = SLOT if table.has_slots else table.window
+    counts = pl.concat(
+        _count_samples(snapshot, start=start, begin=begin, end=end, slot=slot)
+        for begin, end in plan.ranges
+    )
+    if counts.is_empty() and plan.ranges == ((start, start + table.window),):
+        refuse_gone(snapshot.connection, table, start=start, end=start + table.window)
+    rows = [
+        _compute_range(
+            snapshot,
+            table,
+            counts,
+            start=begin,
+            end=end,
+        )
+        for begin, end in plan.ranges
+    ]
+    by_slot = counts.group_by("slot").agg(pl.col("sample_count").sum())
+    return Computed(
+        plan=plan,
+        rows=pl.concat(rows),
+        counted=dict(by_slot.iter_rows()),
+        server_count=counts["server_id"].n_unique(),
+    )
+
+
+def _count_samples(
+    snapshot: Snapshot, *, start: datetime, begin: datetime, end: datetime, slot: timedelta
+) -> pl.DataFrame:
+    """Raw rows of [begin, end) per server, organization and slot, counted from `start`."""
+    values = {"start": start, "begin": begin, "end": end, "width": slot}
+    return snapshot.read_frame(load_query("rollup", "count_raw_samples"), values, _COUNTS)
+
+
+def _compute_range(
+    snapshot: Snapshot,
+    table: WindowTable,
+    counts: pl.DataFrame,
+    *,
+    start: datetime,
+    end: datetime,
+) -> pl.DataFrame:
+    """Compute the rows of all buckets of [start, end).
+
+    Args:
+        snapshot: of raw.
+        table: whose rows.
+        counts: schema `_COUNTS`; holds at least all servers and organizations of the range.
+        start: aware UTC, a multiple of the table's width.
+        end: the same.
+    """
+    periods = read_periods(snapshot, start=start, end=end)
     owners = pl.concat([counts["organization_id"], periods["organization_id"]]).unique()
-    cut = read_stretches(snapshot, owners, start=start, end=closed_until)
-    by_server = counts.group_by("server_id", maintain_order=True).agg(pl.col("sample_count").sum())
+    cut = read_stretches(snapshot, owners, start=start, end=end)
+    by_server = counts.group_by("server_id").agg(pl.col("sample_count").sum()).sort("server_id")
     folded = [
         fold_samples(
-            read_slice(snapshot, start=start, end=closed_until, first=first, last=last),
+            read_slice(snapshot, start=start, end=end, first=first, last=last),
             cut,
             start=start,
             width=table.width,
         )
         for first, last in server_slices(by_server, limit=MAXIMUM_SLICE_ROWS)
     ] or [fold_samples(_INPUT.to_frame(), cut, start=start, width=table.width)]
-    expected = expected_by_stretch(periods, cut, start=start, end=closed_until, width=table.width)
-    return Computed(
-        rows=organization_rows(put_together(folded), expected, cut, start=start, width=table.width),
-        revision=revision,
-        sample_count=int(counts["sample_count"].sum()),
-        server_count=by_server.height,
-    )
+    expected = expected_by_stretch(periods, cut, start=start, end=end, width=table.width)
+    return organization_rows(put_together(folded), expected, cut, start=start, width=table.width)
 
 
 def read_slice(

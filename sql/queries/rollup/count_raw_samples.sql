@@ -1,15 +1,22 @@
--- Raw rows per server and organization in [%(start)s, %(end)s), by server: slices, what must be kept, and whose samples they are.
--- Plan: parallel scan of the one day partition that the window touches, hash aggregate.
+-- Raw rows in [%(begin)s, %(end)s) per server, organization and slot, each %(width)s long and counted from %(start)s: what must
+-- be kept, what is read at a time, and whose samples they are.
+-- Plan: parallel scan of what the time index leaves of the day partition, hash aggregate.
 select
-    server_id,
-    organization_id,
-    count(*) as sample_count
-from raw.server_resource_metrics
-where collected_at >= %(start)s
-    and collected_at < %(end)s
-group by
-    server_id,
-    organization_id
-order by
-    server_id,
-    organization_id
+    counted.server_id,
+    counted.organization_id,
+    (extract(epoch from counted.slot_start - %(start)s) / extract(epoch from %(width)s::interval))::integer as slot,
+    counted.sample_count
+from (
+    select
+        server_id,
+        organization_id,
+        date_bin(%(width)s, collected_at, %(start)s) as slot_start,
+        count(*) as sample_count
+    from raw.server_resource_metrics
+    where collected_at >= %(begin)s
+        and collected_at < %(end)s
+    group by
+        1,
+        2,
+        3
+) as counted

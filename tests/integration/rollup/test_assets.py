@@ -80,6 +80,35 @@ def test_running_hour_has_its_closed_buckets(tree: Tree) -> None:
     assert tree.roll_up(ROLLUP_5MIN, HOUR).figures("rows_new") == (27,)
 
 
+def test_refresh_computes_what_changed_and_ends_as_from_scratch(tree: Tree) -> None:
+    """Would let back: a running hour rolled up whole every five minutes; or a slot left behind."""
+    top, leaf, _ = two_levels(tree)
+    late = tree.server("late", leaf)
+    for minute in (11, 16):
+        run = tree.roll_up(ROLLUP_5MIN, HOUR, now=HOUR + minute * MINUTE)
+    assert run.figures("samples", "rows_new") == (30, 3)
+    tree.execute("select ops.bump_raw_hour(%s, 0, %s)", (HOUR, [1, 7]))
+    tree.execute(
+        "insert into raw.server_resource_metrics (server_id, organization_id, collected_at, "
+        "cpu_pct) values (%s, %s, %s, 99), (%s, %s, %s, 98)",
+        (
+            *(late, leaf, HOUR + 7 * MINUTE),
+            *(late, leaf, HOUR + 38 * MINUTE),
+        ),
+    )
+    outcome = refresh.refresh_window(
+        tree.postgres, ROLLUPS[0].table, start=HOUR, now=HOUR + 20 * MINUTE
+    )
+    assert (outcome.buckets_computed, outcome.samples_read, outcome.sample_count) == (2, 21, 41)
+    assert outcome.stored is not None
+    assert (outcome.stored.new, outcome.stored.changed) == (3, 3)
+    tree.move(leaf, None, HOUR + 12 * MINUTE)
+    assert tree.roll_up(ROLLUP_5MIN, HOUR).check("keeps_every_sample").passed
+    stored = tree.stored(ROLLUP_5MIN, HOUR, HOUR + ONE_HOUR)
+    assert agree(stored, tree.by_sql(5 * MINUTE, HOUR, HOUR + ONE_HOUR))
+    assert len([row for row in stored if row[0] == top]) == 3
+
+
 def test_late_samples_change_their_organization_and_those_above_it(tree: Tree) -> None:
     """Would let back: a late row that reaches the leaf and not the root; or all rows rewritten."""
     top, leaf, _ = two_levels(tree)
