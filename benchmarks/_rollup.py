@@ -95,7 +95,7 @@ join percentiles as p using (target, scope)
 """The hourly rollup without what was expected; for a tree that does not move, which is easier."""
 
 ROUNDED = {"cpu_pct_core_sum": f"s.cpu_core_sample_count / {2.0 * UNITS_PER_PERCENT}"}
-"""What a column may differ by further: half of the unit that CPU is added up in, per core-sample."""
+"""What a column may differ by besides: half the unit that CPU is added up in, per core-sample."""
 
 COMPARED = (
     *("sample_count", "server_count", "cpu_pct_core_sum", "cpu_core_sample_count"),
