@@ -5,7 +5,7 @@
 --               window. The source is raw, or the windows of the asset %(source)s: their revisions
 --   unfinished  buckets closed since, or it was never computed
 -- A window counts when raw has written to it, when it was computed before, or when a server was active in it: its empty
--- buckets need rows. attempts are runs that left it stale: since it was last computed, or at this revision of raw.
+-- buckets need rows. With a %(source)s it counts only once that has been computed. attempts are runs that left it stale: since it was last computed, or at this revision of raw.
 -- is_refused means that a run refused it and raw was not written since, or, with %(is_from_samples)s, that raw of its
 -- days was pruned.
 -- Plan: one pass over the hours of the range, hash joins with range scans of ops.raw_hour (or of the source's states) and
@@ -67,7 +67,8 @@ hours as (
 windows as (
     select
         date_bin(%(width)s::interval, h.hour, 'epoch'::timestamptz) as window_start,
-        case when %(is_month)s then max(h.month_revision) else sum(h.revision) end as revision
+        case when %(is_month)s then max(h.month_revision) else sum(h.revision) end as revision,
+        %(source)s::text is null or sum(h.revision) is not null as has_source
     from hours as h
     group by 1
 ),
@@ -75,6 +76,7 @@ states as (
     select
         v.window_start,
         v.revision,
+        v.has_source,
         s.revision as used_revision,
         coalesce(s.complete_until, '-infinity') as complete_until,
         s.computed_at,
@@ -107,6 +109,7 @@ judged as (
         s.refused_revision,
         case
             when s.requested_at > coalesce(s.computed_at, '-infinity') then 'requested'
+            when not s.has_source then null
             when s.revision > coalesce(s.used_revision, -1) then 'changed'
             when s.complete_until < least(s.window_start + %(width)s::interval, %(closed_until)s::timestamptz)
                 and (

@@ -235,6 +235,8 @@ def test_a_table_of_another_table_is_stale_by_the_others_revision(db):
     record(db, asset="tier.metrics_5min", revision=8)
     (window,) = stale_of(db, **options)
     assert (window.start, window.revision) == (HOUR, 8)
+    found = stale_of(db, **options, reach="month")
+    assert starts(found) == [HOUR], "the hours after it have nothing to be computed from yet"
     record(db, revision=8)
     assert stale_of(db, **options) == []
     db.execute("update ops.window_state set revision = -1 where asset = %s", [ASSET])
