@@ -6,7 +6,7 @@ expected is counted in `expectation.py`.
 Samples are put in the order of their buckets by one sort of packed integers. Buckets of similar
 length then become the rows of a matrix, a metric at a time, and are sorted along the rows: numpy
 sorts such short rows with vector instructions, where one quantile or one hash table per bucket
-costs several times as much (figures in docs/benchmarks.md).
+costs several times as much (`make bench-tiers ARGS="--part compute"`).
 """
 
 from collections.abc import Iterator, Mapping
