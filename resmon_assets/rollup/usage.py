@@ -97,6 +97,7 @@ class Month:
         sample_count: raw rows of the last hour.
         missing: hours that raw was written to and that no window covers.
         red: windows that would be needed and are red.
+        is_written: raw was written to in the last hour.
     """
 
     measured_until: datetime | None
@@ -105,6 +106,7 @@ class Month:
     sample_count: int
     missing: tuple[datetime, ...]
     red: tuple[RolledUp, ...]
+    is_written: bool
 
 
 def month_start(instant: datetime) -> datetime:
@@ -170,6 +172,7 @@ def cover_month(
         sample_count=0 if last is None else last.sample_count,
         missing=tuple(missing),
         red=tuple(red),
+        is_written=written.get(hour, 0) > 0,
     )
 
 

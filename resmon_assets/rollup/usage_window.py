@@ -136,6 +136,9 @@ def compute_usage(snapshot: Snapshot, *, start: datetime, is_running: bool) -> C
     until = month.measured_until
     if until is None and is_running:
         return None
+    if until is None and not month.is_written:
+        # Nothing to roll up: the month so far is still to be told.
+        until = start + HOUR
     if until is None:
         msg = (
             f"Computing {USAGE.name} for {start:%Y-%m-%d %H:%M} UTC: that hour is in none of "

@@ -231,6 +231,17 @@ def test_a_red_rollup_of_the_month_is_refused(
     assert fleet.usage("acme", MOVED) == (12, 8), "a green one stands for it"
 
 
+def test_an_hour_without_raw_and_rollup_tells_the_month_so_far(
+    fleet: UsageFleet, tree: dict[str, int]
+) -> None:
+    """Would let back: runs that fail for ever on hours in which there is nothing to roll up."""
+    fill(fleet, tree, HOUR - ONE_HOUR + MINUTE)
+    fleet.roll_up(HOUR - ONE_HOUR)
+    assert fleet.refresh(HOUR).is_complete
+    assert fleet.usage("acme", f"{MOVED}, server_count, cpu_cores") == (6, 4, 2, None)
+    assert fleet.refresh(HOUR + ONE_HOUR, now=HOUR + ONE_HOUR + 30 * MINUTE).stored is None
+
+
 def test_a_reboot_adds_nothing_to_the_traffic(fleet: UsageFleet) -> None:
     """Would let back: counters that begin again at zero counted as negative or as 2^64."""
     organization = fleet.organization("acme")
