@@ -100,7 +100,7 @@ def recompute_command(
     is_sync: bool,
     is_json: bool,
 ) -> None:
-    r"""Compute the windows of [--from, --to) again from raw samples, in all tables or some.
+    """Compute the windows of [--from, --to) again from raw samples, in all tables or some.
 
     Windows are UTC hours, and UTC days for daily tables: each that the range touches is computed
     whole. Needed seldom, because late samples are caught up with by themselves; it clears red
@@ -113,7 +113,7 @@ def recompute_command(
     resmon recompute --from 2026-03-01 --to 2026-03-02 --tier 1hour --tier 1day
 
     Exit status 1 when windows were refused, because raw of their days is gone, or failed.
-    """
+    """  # noqa: D301 - click looks for the control character
     now = datetime.now(UTC)
     start, end = parse_time(from_text, now=now), parse_time(to_text, now=now)
     if start >= end:

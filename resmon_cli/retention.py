@@ -76,7 +76,7 @@ def show(*, as_json: bool) -> None:
 @click.argument("table")
 @click.argument("days")
 def set_days(table: str, days: str) -> None:
-    r"""Keep TABLE for DAYS days, or `forever`.
+    """Keep TABLE for DAYS days, or `forever`.
 
     Refused is what would lose data: a coarser table that is gone before the finer one that it sums
     up, and raw that goes before late samples had their chance. Nothing is dropped now.
@@ -84,7 +84,7 @@ def set_days(table: str, days: str) -> None:
     \b
     resmon retention set tier.metrics_1min 60
     resmon retention set tier.metrics_1hour forever
-    """
+    """  # noqa: D301 - click looks for the control character
     keep = parse_keep(days)
     now = datetime.now(UTC)
     with data_connection() as connection:
