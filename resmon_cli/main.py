@@ -6,6 +6,7 @@ command module at load, so that `resmon status` does not pay for Dagster.
 
 import importlib
 import sys
+import warnings
 
 import click
 
@@ -61,6 +62,8 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point: our own errors become one message and exit status 1."""
+    # Dagster calls its own parameter beta, once per asset that a command loads.
+    warnings.filterwarnings("ignore", message="Parameter `backfill_policy`")
     try:
         cli.main(standalone_mode=True)
     except ResmonError as error:
