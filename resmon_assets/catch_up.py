@@ -34,6 +34,10 @@ RANGE_WINDOWS = {_HOUR: 12, _DAY: 2}
 """Longest range of one run by the length of its windows. A run costs 4.5 CPU-s whatever it does; 12
 hours of 10,000 servers hold a slot of the pool for two minutes or three."""
 
+MONTH_RANGE_WINDOWS = 72
+"""The same for tables that reach back to the start of the month: one late hour makes all later ones
+of its month stale, and each is computed from other tables' few rows."""
+
 SHRINK_PER_ATTEMPT = 4
 """Each failure divides the longest range by this, so that one bad window is alone after two."""
 
@@ -326,7 +330,8 @@ def _single(job_name: str, due: Sequence[_Due]) -> CatchUp:
 
 def _range_limit(run: CatchUp) -> int:
     """How many windows a run may have that computes these; fewer after failures."""
-    shrunk = RANGE_WINDOWS[run.window]
+    is_month = all(table.reach == "month" for table in run.tables)
+    shrunk = MONTH_RANGE_WINDOWS if is_month else RANGE_WINDOWS[run.window]
     for _ in range(max(attempt.number for attempt in run.attempts) - 1):
         shrunk = max(1, shrunk // SHRINK_PER_ATTEMPT)
     return shrunk

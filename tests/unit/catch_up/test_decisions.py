@@ -1,5 +1,6 @@
 """What the catch-up requests, from stale windows and live runs alone."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -75,6 +76,13 @@ def test_a_long_backlog_is_cut_into_ranges():
     assert [run.window_count for run in decision.runs] == [longest, longest]
     assert decision.runs[1].first == decision.runs[0].last + HOUR
     assert decision.waiting == {"queued": 100 - 2 * longest}
+
+
+def test_hours_that_reach_back_to_their_month_are_computed_in_longer_ranges():
+    """Would let back: sixty runs, a minute each, because of one late sample of the first."""
+    usage = replace(watched("usage", job="usage"), reach="month")
+    decision = decide({usage: [stale(s) for s in hours(*range(3, 103))]}, live=[], now=NOW)
+    assert [run.window_count for run in decision.runs] == [72, 28]
 
 
 def test_windows_that_differ_in_tables_are_not_computed_for_all():
