@@ -448,8 +448,8 @@ def measure(
     """Run the windows and print the figures."""
     hosts = register(postgres, read_servers(sim.folder), options=options, folder=sim.folder)
     with postgres.connect() as connection:
-        row = connection.execute("select pg_backend_pid()").fetchone()
-        postmaster = int(Path(f"/proc/{row[0]}/stat").read_text().rpartition(") ")[2].split()[1])
+        backend = connection.info.backend_pid
+        postmaster = int(Path(f"/proc/{backend}/stat").read_text().rpartition(") ")[2].split()[1])
     watch = Watch(postmaster)
     watch.start()
     before = sim.figures()  # the alternatives have logged in too
@@ -821,7 +821,7 @@ def references(options: argparse.Namespace, sim: Simulator) -> float | None:
         emit("samples_read", result["samples"], "samples", params)
         if "rss_bytes" in result:
             emit("rss_mib", result["rss_bytes"] / 2**20, "MiB", params | {"of": "all masters"})
-    return round(min(costs), 3)
+    return round(float(min(costs)), 3)
 
 
 ROLES: dict[str, Callable[[dict[str, Any]], None]] = {

@@ -30,7 +30,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -153,22 +153,27 @@ def request_of(
         resources={"postgres": PostgresResource(), "clock": ClockResource()},
     )
     asked = schedule(context)
-    requests = [asked] if isinstance(asked, RunRequest) else asked
-    found = next((r for r in requests or () if isinstance(r, RunRequest)), RunRequest())
+    several = asked if isinstance(asked, Iterable) else ()
+    requests = [asked] if isinstance(asked, RunRequest) else several
+    found = next((r for r in requests if isinstance(r, RunRequest)), RunRequest())
     partitions = definitions.resolve_job_def(schedule.job_name).partitions_def
     partition = found.partition_key or (partitions.get_last_partition_key() if partitions else None)
     return dict(found.run_config), partition
 
 
 def launch(
-    client: DagsterGraphQLClient, instance: DagsterInstance, job: str, **asked: object
+    client: DagsterGraphQLClient,
+    instance: DagsterInstance,
+    job: str,
+    *,
+    run_config: Mapping[str, object],
+    partition: str | None,
 ) -> str:
     """Start a run through the queue and wait for its end; its id."""
-    partition = asked["partition"]
     run_id = client.submit_job_execution(
         job,
         repository_location_name=LOCATION,
-        run_config=asked["run_config"],
+        run_config=run_config,
         tags={"dagster/partition": partition} if partition else {},
     )
     deadline = time.monotonic() + RUN_LIMIT_SECONDS
