@@ -34,6 +34,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 
 import psycopg
@@ -137,6 +138,12 @@ def runs_per_day(definitions: Definitions) -> dict[str, int]:
     return {name: MOSTLY_SKIPPED.get(name, count) for name, count in sorted(counts.items())}
 
 
+@cache
+def code_location() -> Definitions:
+    """All definitions, resolved once: Dagster resolves them with the instance of that moment."""
+    return build_defs()
+
+
 def schedules_of(definitions: Definitions) -> Sequence[ScheduleDefinition]:
     """All schedules of the code location."""
     return definitions.get_repository_def().schedule_defs
@@ -213,7 +220,7 @@ def fill_past(postgres: PostgresResource) -> None:
 
 def run_jobs(settings: Settings, postgres: PostgresResource, *, port: int, runs: int) -> list[Line]:
     """Launch every scheduled job, and wait for the collector's first five minutes."""
-    definitions = build_defs()
+    definitions = code_location()
     client = DagsterGraphQLClient("127.0.0.1", port_number=port)
     schedules = {schedule.job_name: schedule for schedule in schedules_of(definitions)}
     lines = []
@@ -299,7 +306,7 @@ class Day:
 
     def add_ticks(self, *, days: float = 1) -> dict[str, int]:
         """Copy the last tick of each schedule and sensor as often as a day has them; by name."""
-        definitions = build_defs()
+        definitions = code_location()
         repository = definitions.get_repository_def()
         wanted = {
             schedule.name: sum(
