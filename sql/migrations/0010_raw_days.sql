@@ -26,4 +26,4 @@ comment on column ops.raw_day.archived_bytes is 'Bytes of its Parquet files.';
 comment on column ops.raw_day.pruned_at is 'When retention dropped the day from raw; null while it is there, as after a restore.';
 comment on column ops.raw_day.restored_at is 'When it was last restored from the archive; null when it never was, or was pruned again since.';
 comment on column ops.raw_day.kept_until is 'A restored day is not pruned again before this instant.';
-comment on column ops.raw_day.too_late_rows is 'Rows that came after the day was pruned and wait in the dead-letter file; 0 once they were taken in.';
+comment on column ops.raw_day.too_late_rows is 'Rows that came after the day was pruned and wait in raw.too_late_samples; 0 once they were taken in.';
