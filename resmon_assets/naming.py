@@ -22,6 +22,12 @@ ROLLUP_1HOUR = AssetKey(["rollup", "organization_metrics_1hour"])
 ROLLUP_1DAY = AssetKey(["rollup", "organization_metrics_1day"])
 RESOURCE_USAGE = AssetKey(["rollup", "organization_resource_usage"])
 PRUNED = AssetKey(["retention", "pruned_partitions"])
+ANOMALY_REPORTS = AssetKey(["anomaly", "anomaly_reports"])
+UTILIZATION_TRENDS = AssetKey(["anomaly", "utilization_trends"])
+DEGRADATION_REPORTS = AssetKey(["anomaly", "degradation_reports"])
+CAPACITY_FORECASTS = AssetKey(["forecast", "capacity_forecasts"])
+FORECAST_SCORES = AssetKey(["forecast", "forecast_scores"])
+HEADROOM = AssetKey(["forecast", "headroom"])
 
 BATCH_POOL = "batch"
 """Pool of all heavy assets; limited so that a backfill never delays a tick. Collectors are in no
