@@ -20,6 +20,7 @@ Belongs here: every exception that Resmon raises on purpose. Imports nothing of 
     ├── CollectionError             one server could not be read; carries its cause
     ├── ProbeUnreadable             bytes that are not an answer of the probe
     ├── SampleUnusable              a stored sample holds what no probe can have measured
+    ├── DetectorStateUnusable       a stored state of a detector that this version cannot read
     ├── WindowRefused               a window cannot be computed without losing what is stored
     │   └── RawGone                 because its raw samples are gone; carries the revision
     └── ArchiveError
@@ -126,6 +127,10 @@ class ProbeUnreadable(ResmonError):
 
 class SampleUnusable(ResmonError):
     """A stored sample holds a value that no probe can have measured."""
+
+
+class DetectorStateUnusable(ResmonError):
+    """A stored state of a detector is damaged, or of another detector or version."""
 
 
 class WindowRefused(ResmonError):

@@ -20,6 +20,9 @@ MAY_NOT_IMPORT = {
     "resmon_cli": (),
 }
 PURE = (
+    "resmon_assets/anomaly/detector.py",
+    "resmon_assets/anomaly/ratio.py",
+    "resmon_assets/anomaly/state.py",
     "resmon_assets/raw/difference.py",
     "resmon_assets/raw/schedule.py",
     "resmon_assets/tier/filesystem_statistics.py",
