@@ -38,6 +38,7 @@ POSTGRES_TYPES: dict[pl.DataType, str] = {
     pl.Float32(): "real",
     pl.Float64(): "double precision",
     pl.String(): "text",
+    pl.Boolean(): "boolean",
 }
 """PostgreSQL's name of the type that each dtype stands for."""
 
@@ -242,6 +243,39 @@ ROLLUP_ROWS = (
     Column("scope", pl.String(), is_nullable=False),
 )
 """rollup.organization_metrics_5min, _1hour and _1day."""
+
+WHOLE_SERVER = "*"
+"""Metric of an episode in which several metrics of a server moved together."""
+
+EPISODE_KEY = ("server_id", "metric", "detector", "kind", "started_at", "revision")
+"""Primary key of every table of episodes, in its order."""
+
+EPISODE_ROWS = (
+    Column("started_at", INSTANT, is_nullable=False),
+    Column("ended_at", INSTANT),
+    Column("peak_at", INSTANT, is_nullable=False),
+    Column("superseded_at", INSTANT),
+    Column("peak_value", pl.Float64()),
+    Column("baseline", pl.Float64()),
+    Column("usual_low", pl.Float64()),
+    Column("usual_high", pl.Float64()),
+    Column("change_percent", pl.Float64()),
+    Column("score", pl.Float32(), "share of 1", is_nullable=False),
+    Column("server_id", pl.Int32(), is_nullable=False),
+    Column("organization_id", pl.Int32(), is_nullable=False),
+    Column("revision", pl.Int32(), is_nullable=False),
+    Column("has_late_input", pl.Boolean(), is_nullable=False),
+    Column("metric", pl.String(), is_nullable=False),
+    Column("detector", pl.String(), is_nullable=False),
+    Column("kind", pl.String(), is_nullable=False),
+    Column("severity", pl.String(), is_nullable=False),
+    Column("reason", pl.String(), is_nullable=False),
+    Column("quiet_reason", pl.String()),
+)
+"""anomaly.anomaly_reports and anomaly.degradation_reports: values are in the unit of the metric."""
+
+SEVERITIES = ("info", "warning", "critical")
+"""Of an episode, rising."""
 
 
 def schema_of(columns: tuple[Column, ...], *, only: tuple[str, ...] | None = None) -> pl.Schema:

@@ -23,6 +23,7 @@ PURE = (
     "resmon_assets/anomaly/detector.py",
     "resmon_assets/anomaly/ratio.py",
     "resmon_assets/anomaly/state.py",
+    "resmon_assets/anomaly/maintenance.py",
     "resmon_assets/raw/difference.py",
     "resmon_assets/raw/schedule.py",
     "resmon_assets/tier/filesystem_statistics.py",
