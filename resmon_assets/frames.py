@@ -39,6 +39,8 @@ POSTGRES_TYPES: dict[pl.DataType, str] = {
     pl.Float64(): "double precision",
     pl.String(): "text",
     pl.Boolean(): "boolean",
+    pl.Date(): "date",
+    pl.List(pl.Float32()): "real[]",
 }
 """PostgreSQL's name of the type that each dtype stands for."""
 
@@ -276,6 +278,58 @@ EPISODE_ROWS = (
 
 SEVERITIES = ("info", "warning", "critical")
 """Of an episode, rising."""
+
+HORIZON_DAYS = 30
+"""Days that a capacity forecast looks ahead: elements of its arrays, element k is day D + k."""
+
+LIMIT_PERCENTS = (85, 90, 100)
+"""Shares of capacity whose day of being reached is told."""
+
+CAPACITY_FORECAST_KEY = (
+    "organization_id",
+    "server_id",
+    "metric",
+    "mount",
+    "method",
+    "bucket_start",
+)
+"""Primary key of forecast.capacity_forecasts, in its order."""
+
+BANDS = ("lower_80", "upper_80", "lower_95", "upper_95")
+
+CAPACITY_FORECAST_ROWS = (
+    Column("bucket_start", INSTANT, is_nullable=False),
+    Column("capacity", pl.Float64(), "the metric's"),
+    Column("last_value", pl.Float64(), "the metric's"),
+    # Without a unit in the sense of `judge_range`: they may be negative.
+    Column("slope_per_day", pl.Float64()),
+    Column("intercept", pl.Float64()),
+    Column("r_squared", pl.Float64(), "share of the variance"),
+    Column("p_value", pl.Float64(), "probability"),
+    Column("scale", pl.Float64(), "the metric's"),
+    Column("organization_id", pl.Int32(), is_nullable=False),
+    Column("server_id", pl.Int32(), is_nullable=False),
+    Column("history_days", pl.Int32(), "days", is_nullable=False),
+    Column("backtest_mase", pl.Float32(), "mean absolute change from day to day"),
+    *(
+        Column(f"reach_{percent}_{name}", pl.Date())
+        for percent in LIMIT_PERCENTS
+        for name in ("on", "earliest", "latest")
+    ),
+    *(
+        Column(name, pl.List(pl.Float32()), "the metric's, a value for each day ahead")
+        for name in ("value", *BANDS)
+    ),
+    Column("metric", pl.String(), is_nullable=False),
+    Column("mount", pl.String(), is_nullable=False),
+    Column("method", pl.String(), is_nullable=False),
+    Column("status", pl.String(), is_nullable=False),
+    Column("trend", pl.String()),
+    Column("model", pl.String()),
+    *(Column(f"reach_{percent}_reason", pl.String()) for percent in LIMIT_PERCENTS),
+    Column("choice", pl.String()),
+)
+"""forecast.capacity_forecasts."""
 
 
 def schema_of(columns: tuple[Column, ...], *, only: tuple[str, ...] | None = None) -> pl.Schema:

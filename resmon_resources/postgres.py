@@ -119,8 +119,8 @@ def copy_frame(connection: psycopg.Connection, table: str, frame: pl.DataFrame) 
     """Append a frame to a table by COPY and return its number of rows.
 
     The frame's columns name the table's. Null stays NULL, an empty string stays an empty string,
-    floats keep every bit (shortest text that reads back the same). Timestamps must be aware. Does
-    not commit.
+    floats keep every bit (shortest text that reads back the same). Timestamps must be aware. A
+    column of lists of numbers becomes one of arrays. Does not commit.
 
     Raises:
         DatabaseError: a timestamp column has no time zone.
@@ -132,12 +132,14 @@ def copy_frame(connection: psycopg.Connection, table: str, frame: pl.DataFrame) 
     with connection.cursor() as cursor, cursor.copy(statement) as copy:
         for part in aware.iter_slices(COPY_SLICE_ROWS):
             copy.write(
-                part.write_csv(
+                _arrays_as_text(part)
+                .write_csv(
                     include_header=False,
                     null_value="\\N",
                     quote_style="non_numeric",
                     datetime_format="%Y-%m-%dT%H:%M:%S%.6f+00:00",
-                ).encode()
+                )
+                .encode()
             )
     return frame.height
 
@@ -228,6 +230,20 @@ def _in_utc(frame: pl.DataFrame) -> pl.DataFrame:
                 raise DatabaseError(msg)
             zoned.append(pl.col(name).dt.convert_time_zone("UTC"))
     return frame.with_columns(zoned) if zoned else frame
+
+
+def _arrays_as_text(frame: pl.DataFrame) -> pl.DataFrame:
+    """Lists of numbers as PostgreSQL writes arrays: {1.5,NULL,2.0}; a null stays null."""
+    arrays = [
+        pl.concat_str(
+            pl.lit("{"),
+            pl.col(name).list.eval(pl.element().cast(pl.String).fill_null("NULL")).list.join(","),
+            pl.lit("}"),
+        ).alias(name)
+        for name, dtype in frame.schema.items()
+        if isinstance(dtype, pl.List)
+    ]
+    return frame.with_columns(arrays) if arrays else frame
 
 
 def _table_identifier(table: str) -> sql.Identifier:

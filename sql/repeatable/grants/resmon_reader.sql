@@ -3,7 +3,7 @@
 do $$
 begin
     if exists (select from pg_catalog.pg_roles where rolname = 'resmon_reader') then
-        grant usage on schema resmon, raw, tier, rollup, anomaly, inventory to resmon_reader;
+        grant usage on schema resmon, raw, tier, rollup, anomaly, forecast, inventory to resmon_reader;
         grant select on all tables in schema resmon to resmon_reader;
         grant execute on function resmon.live_position() to resmon_reader;
         grant select on
@@ -19,7 +19,8 @@ begin
             rollup.organization_metrics_1day,
             tier.filesystem_1day,
             rollup.organization_resource_usage,
-            anomaly.anomaly_reports
+            anomaly.anomaly_reports,
+            forecast.capacity_forecasts
         to resmon_reader;
         grant select (organization_id, name, parent_id) on inventory.organizations to resmon_reader;
         grant select (organization_id, resource, limit_value, valid_from) on inventory.quotas to resmon_reader;

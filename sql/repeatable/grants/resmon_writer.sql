@@ -3,7 +3,7 @@
 do $$
 begin
     if exists (select from pg_catalog.pg_roles where rolname = 'resmon_writer') then
-        grant usage on schema resmon, raw, tier, rollup, anomaly, inventory, ops to resmon_writer;
+        grant usage on schema resmon, raw, tier, rollup, anomaly, forecast, inventory, ops to resmon_writer;
         grant select on all tables in schema resmon to resmon_writer;
         grant execute on function resmon.live_position() to resmon_writer;
         grant select, insert, update, delete on
@@ -24,6 +24,7 @@ begin
             rollup.organization_resource_usage,
             anomaly.anomaly_reports,
             anomaly.detector_state,
+            forecast.capacity_forecasts,
             inventory.maintenance_window,
             inventory.organizations,
             inventory.organization_period,

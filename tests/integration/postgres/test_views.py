@@ -117,6 +117,8 @@ def test_every_column_is_explained_and_every_view_uses_the_readers_rights(db):
     assert options == [
         (name, ["security_invoker=true"], True)
         for name in (
+            "anomaly_reports",
+            "capacity_forecasts",
             "filesystem_status",
             "filesystem_usage",
             "filesystem_usage_1day",
