@@ -20,6 +20,7 @@ MAY_NOT_IMPORT = {
     "resmon_cli": (),
 }
 PURE = (
+    "resmon_assets/anomaly/combined.py",
     "resmon_assets/anomaly/detector.py",
     "resmon_assets/anomaly/ratio.py",
     "resmon_assets/anomaly/state.py",
