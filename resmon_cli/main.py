@@ -25,6 +25,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "recompute": ("resmon_cli.recompute", "Compute windows of a range again."),
     "status": ("resmon_cli.status", "State and latest values of the fleet."),
     "metrics": ("resmon_cli.metrics", "Samples or statistics of servers, as a table or a file."),
+    "detect": ("resmon_cli.detect", "Find anomalies in a file of measurements."),
+    "forecast": ("resmon_cli.forecast", "Forecast the series of a file of measurements."),
     "archive": ("resmon_cli.archive", "Archived days of samples: list, verify, restore."),
 }
 """Command -> (module, one line of help). The module has a click command called `<name>_command`."""

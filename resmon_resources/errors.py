@@ -4,6 +4,7 @@ Belongs here: every exception that Resmon raises on purpose. Imports nothing of 
 
     ResmonError
     ├── ConfigurationInvalid        a setting or an argument that cannot be used
+    ├── FileUnusable                a file that a person gave; carries its path and row
     ├── StateUnusable               a state folder of another version, owner or in use
     ├── DatabaseError
     │   ├── DatabaseUnreachable     no connection
@@ -53,6 +54,21 @@ class ResmonError(Exception):
 
 class ConfigurationInvalid(ResmonError):
     """A setting or an argument cannot be used."""
+
+
+class FileUnusable(ResmonError):
+    """A file that a person gave, to be read or to be written, cannot be.
+
+    Attributes:
+        path: the file.
+        row: number of the line (CSV, the header is 1) or row (Parquet, from 1) that is wrong; None
+            when it is not one row.
+    """
+
+    def __init__(self, message: str, *, path: str, row: int | None = None) -> None:
+        super().__init__(message)
+        self.path = path
+        self.row = row
 
 
 class StateUnusable(ResmonError):

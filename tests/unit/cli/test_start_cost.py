@@ -8,7 +8,10 @@ import pytest
 
 @pytest.mark.parametrize(
     "module",
-    ["main", "status", "servers", "organizations", "quotas", "metrics", "environment", "up"],
+    [
+        *("main", "status", "servers", "organizations", "quotas", "metrics", "environment", "up"),
+        *("detect", "forecast"),
+    ],
 )
 def test_command_starts_without_dagster_and_polars(module: str) -> None:
     """Would let back: a second and 150 MB at each start, for `resmon up` as long as it runs."""

@@ -1,0 +1,46 @@
+"""A bar on standard error while a command computes; nothing when that is not a terminal.
+
+Belongs here: how progress of a known amount looks. Knows nothing of what is being done.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from resmon_cli import render
+
+Tell = Callable[[int, int], None]
+"""Told how much is done, and of how much."""
+
+
+@contextmanager
+def bar(text: str) -> Iterator[Tell]:
+    """Show `text` and a bar; the function that is given moves it.
+
+    Args:
+        text: what is being done: Reading cpu.csv.
+    """
+    console = render.console(is_error=True)
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as it:
+        task = it.add_task(text, total=None)
+
+        def tell(done: int, total: int) -> None:
+            it.update(task, completed=done, total=total)
+
+        yield tell
+
+
+def within(tell: Tell, *, done: int, size: int, total: int) -> Tell:
+    """Progress of a part of `size`, before which `done` was done, as progress of the whole."""
+
+    def tell_part(steps: int, of_steps: int) -> None:
+        tell(done + size * steps // max(of_steps, 1), total)
+
+    return tell_part
