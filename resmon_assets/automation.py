@@ -37,9 +37,11 @@ from resmon_assets.catch_up import (
     decide,
     told_of,
 )
+from resmon_assets.forecast.refresh import FORECAST_DAY
 from resmon_assets.freshness import freshness_checks, freshness_key
 from resmon_assets.naming import (
     ARCHIVE_RAW,
+    CAPACITY_FORECASTS,
     DAGSTER_HISTORY,
     PRUNED,
     RAW_FILE_SYSTEMS,
@@ -150,6 +152,14 @@ metrics_1day_job = define_asset_job(
     description="The daily tiers and rollup of closed UTC days.",
     executor_def=in_process_executor,
     tags={"dagster/priority": "5"},
+)
+
+forecasts_job = define_asset_job(
+    "forecasts_job",
+    selection=watched_assets(CAPACITY_FORECASTS),
+    description="What the closed UTC day lets expect.",
+    executor_def=in_process_executor,
+    tags={"dagster/priority": "2"},
 )
 
 archive_job = define_asset_job(
@@ -309,6 +319,11 @@ WATCHED = (
         is_live=False,
     ),
     _watch(FILE_SYSTEM_DAY, metrics_1day_job.name, is_from_samples=False),
+    # One table is the source of its revision, the others of the day are written by the same job.
+    replace(
+        _watch(FORECAST_DAY, forecasts_job.name, is_from_samples=False),
+        source=table_of(TIER_1DAY),
+    ),
     # By a job of its own: hours older than raw can be computed again, but not with their tiers.
     replace(
         _watch(USAGE_ASSET, resource_usage_job.name, is_live=True),
@@ -345,7 +360,13 @@ def _downstream(watched: Watched) -> Iterator[Downstream]:
     yield Downstream(watched.table, raw, window=watched.window, reach="any")
 
 
-DOWNSTREAM = tuple(item for watched in WATCHED for item in _downstream(watched))
+NOT_FROM_RAW = frozenset({CAPACITY_FORECASTS})
+"""Computed from daily tables that are kept for ever: raw does not wait for them, so that a broken
+forecast fills no disk."""
+
+DOWNSTREAM = tuple(
+    item for watched in WATCHED if watched.key not in NOT_FROM_RAW for item in _downstream(watched)
+)
 """What must be finished before retention drops what it is computed from."""
 
 
@@ -426,6 +447,7 @@ def catch_up_request(run: CatchUp) -> RunRequest:
         metrics_1hour_job,
         metrics_1day_job,
         resource_usage_job,
+        forecasts_job,
         archive_job,
     ],
     default_status=DefaultSensorStatus.RUNNING,
@@ -518,6 +540,22 @@ def metrics_1hour_schedule(context: ScheduleEvaluationContext) -> RunRequest:
     description="Computes the daily tier and rollup of the UTC day that has just closed.",
 )
 def metrics_1day_schedule(context: ScheduleEvaluationContext) -> RunRequest:
+    """The last closed UTC day."""
+    day = (context.scheduled_execution_time.astimezone(UTC) - timedelta(days=1)).strftime(
+        "%Y-%m-%d"
+    )
+    return RunRequest(run_key=day, partition_key=day)
+
+
+@schedule(
+    name="forecasts_schedule",
+    job=forecasts_job,
+    cron_schedule="40 0 * * *",
+    execution_timezone="UTC",
+    default_status=DefaultScheduleStatus.RUNNING,
+    description="Forecasts from the UTC day that has just closed, after its tiers.",
+)
+def forecasts_schedule(context: ScheduleEvaluationContext) -> RunRequest:
     """The last closed UTC day."""
     day = (context.scheduled_execution_time.astimezone(UTC) - timedelta(days=1)).strftime(
         "%Y-%m-%d"

@@ -12,6 +12,8 @@ from dagster import Definitions, in_process_executor
 from resmon_assets import automation
 from resmon_assets.archive.assets import archive_raw_samples
 from resmon_assets.archive.checks import archive_raw_samples_checks
+from resmon_assets.forecast.assets import forecast_capacity_forecasts
+from resmon_assets.forecast.checks import FORECAST_CHECKS
 from resmon_assets.raw.assets import raw_filesystem_usage, raw_server_resource_metrics
 from resmon_assets.raw.checks import raw_checks
 from resmon_assets.raw.collect_now import collect_now_job
@@ -51,6 +53,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> Definitio
             *ROLLUP_ASSETS,
             tier_filesystem_1day,
             rollup_organization_resource_usage,
+            forecast_capacity_forecasts,
             archive_raw_samples,
             retention_dagster_history,
             pruned_partitions_asset(automation.DOWNSTREAM),
@@ -60,6 +63,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> Definitio
             FILE_SYSTEM_CHECKS,
             *ROLLUP_CHECKS,
             USAGE_CHECKS,
+            FORECAST_CHECKS,
             raw_checks,
             automation.FRESHNESS_CHECKS,
             archive_raw_samples_checks,
@@ -70,6 +74,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> Definitio
             automation.metrics_1hour_job,
             automation.metrics_1day_job,
             automation.resource_usage_job,
+            automation.forecasts_job,
             automation.archive_job,
             automation.dagster_history_job,
             automation.judge_tables_job,
@@ -80,6 +85,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> Definitio
             automation.refresh_metrics_schedule,
             automation.metrics_1hour_schedule,
             automation.metrics_1day_schedule,
+            automation.forecasts_schedule,
             automation.archive_schedule,
             automation.dagster_history_schedule,
             automation.judge_tables_schedule,

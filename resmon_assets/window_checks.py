@@ -11,7 +11,7 @@ A broken blocking rule marks the window red: assets of other runs refuse it then
 recomputation makes it green until the rules are judged again.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import pairwise
@@ -220,7 +220,7 @@ def judge_order(
         pl.sum_horizontal(pl.col(name).is_null() for name in group).is_between(1, len(group) - 1)
         for group in together
     ]
-    return _rows_that(
+    return rows_that(
         rows, pl.any_horizontal(*wrong, *mixed), allowed="0 rows with values out of order"
     )
 
@@ -235,7 +235,7 @@ def judge_range(rows: pl.DataFrame, columns: Sequence[Column]) -> Finding:
         for c in quantities
     ]
     shares = [pl.col(c.name) > FULL_PERCENT for c in quantities if c.unit == PERCENT]
-    return _rows_that(
+    return rows_that(
         rows,
         pl.any_horizontal(*wrong, *shares),
         allowed="0 rows with a share outside 0 to 100, or a value negative or not finite",
@@ -248,6 +248,7 @@ def stored_checks(
     rising: Sequence[Sequence[str]] = (),
     together: Sequence[Sequence[str]] = (),
     descriptions: Mapping[str, str] | None = None,
+    own_rules: Mapping[str, Callable[[pl.DataFrame], Finding]] | None = None,
 ) -> AssetChecksDefinition:
     """The checks of one table that read what is stored: all results in one step.
 
@@ -256,8 +257,9 @@ def stored_checks(
         rising: chains for `judge_order`; without any chain or group the rule is left out.
         together: groups for `judge_order`.
         descriptions: by rule, where they differ from `DESCRIPTIONS`.
+        own_rules: rules that only this table has, by name: each judges the rows of a window.
     """
-    rules = [HAS_SCHEMA, HAS_UNIQUE_KEY, KEEPS_RANGE]
+    rules = [HAS_SCHEMA, HAS_UNIQUE_KEY, KEEPS_RANGE, *(own_rules or {})]
     if rising or together:
         rules.insert(2, KEEPS_ORDER)
     specs = specs_of(asset, rules, descriptions=descriptions)
@@ -273,6 +275,7 @@ def stored_checks(
                 windows=windows_of(context, asset),
                 rising=rising,
                 together=together,
+                own_rules=own_rules,
             )
         for judgement in judgements:
             yield result_of(asset, judgement)
@@ -287,6 +290,7 @@ def judge_stored(
     windows: Sequence[datetime],
     rising: Sequence[Sequence[str]] = (),
     together: Sequence[Sequence[str]] = (),
+    own_rules: Mapping[str, Callable[[pl.DataFrame], Finding]] | None = None,
 ) -> list[Judgement]:
     """Judge the stored rows of `windows` (default: the newest computed one) and mark red ones.
 
@@ -297,6 +301,7 @@ def judge_stored(
     if rising or together:
         found[KEEPS_ORDER] = {}
     found[KEEPS_RANGE] = {}
+    found |= {rule: {} for rule in own_rules or {}}
     with postgres.snapshot() as snapshot:
         connection = snapshot.connection
         columns = connection.execute(
@@ -311,6 +316,8 @@ def judge_stored(
             found[KEEPS_RANGE][window] = judge_range(rows, table.columns)
             if KEEPS_ORDER in found:
                 found[KEEPS_ORDER][window] = judge_order(rows, rising=rising, together=together)
+            for rule, judge in (own_rules or {}).items():
+                found[rule][window] = judge(rows)
     judgements = [Judgement(rule, findings) for rule, findings in found.items()]
     with postgres.connect() as connection:
         record_red(connection, asset, judgements)
@@ -331,7 +338,7 @@ def _rank(finding: Finding) -> tuple[bool, bool, float]:
     return (finding.is_good, finding.is_warning, actual)
 
 
-def _rows_that(rows: pl.DataFrame, wrong: pl.Expr, *, allowed: str) -> Finding:
-    """Finding about the rows for which `wrong` holds."""
+def rows_that(rows: pl.DataFrame, wrong: pl.Expr, *, allowed: str) -> Finding:
+    """Finding about the rows for which `wrong` holds, which none should."""
     bad = rows.filter(wrong)
     return Finding(is_good=bad.is_empty(), actual=bad.height, allowed=allowed, examples=bad)

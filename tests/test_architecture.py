@@ -20,6 +20,8 @@ MAY_NOT_IMPORT = {
     "resmon_cli": (),
 }
 PURE = (
+    "resmon_assets/forecast/capacity.py",
+    "resmon_assets/forecast/limits.py",
     "resmon_assets/anomaly/combined.py",
     "resmon_assets/anomaly/detector.py",
     "resmon_assets/anomaly/ratio.py",
