@@ -29,6 +29,7 @@ from dagster import (
     sensor,
 )
 
+from resmon_assets.anomaly.days_window import DEGRADATION, TRENDS
 from resmon_assets.catch_up import (
     SCHEDULED_HOURS,
     CatchUp,
@@ -43,6 +44,7 @@ from resmon_assets.naming import (
     ARCHIVE_RAW,
     CAPACITY_FORECASTS,
     DAGSTER_HISTORY,
+    DEGRADATION_REPORTS,
     PRUNED,
     RAW_FILE_SYSTEMS,
     RAW_SAMPLES,
@@ -55,6 +57,7 @@ from resmon_assets.naming import (
     TIER_1MIN,
     TIER_5MIN,
     TIER_FILESYSTEM_1DAY,
+    UTILIZATION_TRENDS,
     table_of,
 )
 from resmon_assets.partitions import FIRST_DAY, HOUR_FORMAT, hour_key, window_of_key
@@ -160,6 +163,14 @@ forecasts_job = define_asset_job(
     description="What the closed UTC day lets expect.",
     executor_def=in_process_executor,
     tags={"dagster/priority": "2"},
+)
+
+daily_trends_job = define_asset_job(
+    "daily_trends_job",
+    selection=watched_assets(UTILIZATION_TRENDS, DEGRADATION_REPORTS),
+    description="Trends of utilization and slow degradation at the end of closed UTC days.",
+    executor_def=in_process_executor,
+    tags={"dagster/priority": "4"},
 )
 
 archive_job = define_asset_job(
@@ -324,6 +335,13 @@ WATCHED = (
         _watch(FORECAST_DAY, forecasts_job.name, is_from_samples=False),
         source=table_of(TIER_1DAY),
     ),
+    # Of days whose tier is stored: raw of them may have gone long ago.
+    *(
+        replace(
+            _watch(asset, daily_trends_job.name, is_from_samples=False), source=table_of(TIER_1DAY)
+        )
+        for asset in (TRENDS, DEGRADATION)
+    ),
     # By a job of its own: hours older than raw can be computed again, but not with their tiers.
     replace(
         _watch(USAGE_ASSET, resource_usage_job.name, is_live=True),
@@ -446,6 +464,7 @@ def catch_up_request(run: CatchUp) -> RunRequest:
         refresh_metrics_job,
         metrics_1hour_job,
         metrics_1day_job,
+        daily_trends_job,
         resource_usage_job,
         forecasts_job,
         archive_job,
@@ -556,6 +575,22 @@ def metrics_1day_schedule(context: ScheduleEvaluationContext) -> RunRequest:
     description="Forecasts from the UTC day that has just closed, after its tiers.",
 )
 def forecasts_schedule(context: ScheduleEvaluationContext) -> RunRequest:
+    """The last closed UTC day."""
+    day = (context.scheduled_execution_time.astimezone(UTC) - timedelta(days=1)).strftime(
+        "%Y-%m-%d"
+    )
+    return RunRequest(run_key=day, partition_key=day)
+
+
+@schedule(
+    name="daily_trends_schedule",
+    job=daily_trends_job,
+    cron_schedule="35 0 * * *",
+    execution_timezone="UTC",
+    default_status=DefaultScheduleStatus.RUNNING,
+    description="Trends and slow degradation of the UTC day that has just closed.",
+)
+def daily_trends_schedule(context: ScheduleEvaluationContext) -> RunRequest:
     """The last closed UTC day."""
     day = (context.scheduled_execution_time.astimezone(UTC) - timedelta(days=1)).strftime(
         "%Y-%m-%d"

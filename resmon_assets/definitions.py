@@ -10,6 +10,7 @@ from typing import Any
 from dagster import Definitions, in_process_executor
 
 from resmon_assets import automation
+from resmon_assets.anomaly.daily_assets import DAILY_ASSETS, DAILY_CHECKS
 from resmon_assets.archive.assets import archive_raw_samples
 from resmon_assets.archive.checks import archive_raw_samples_checks
 from resmon_assets.forecast.assets import forecast_capacity_forecasts
@@ -54,6 +55,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> Definitio
             tier_filesystem_1day,
             rollup_organization_resource_usage,
             forecast_capacity_forecasts,
+            *DAILY_ASSETS,
             archive_raw_samples,
             retention_dagster_history,
             pruned_partitions_asset(automation.DOWNSTREAM),
@@ -64,6 +66,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> Definitio
             *ROLLUP_CHECKS,
             USAGE_CHECKS,
             FORECAST_CHECKS,
+            *DAILY_CHECKS,
             raw_checks,
             automation.FRESHNESS_CHECKS,
             archive_raw_samples_checks,
@@ -73,6 +76,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> Definitio
             automation.refresh_metrics_job,
             automation.metrics_1hour_job,
             automation.metrics_1day_job,
+            automation.daily_trends_job,
             automation.resource_usage_job,
             automation.forecasts_job,
             automation.archive_job,
@@ -86,6 +90,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> Definitio
             automation.metrics_1hour_schedule,
             automation.metrics_1day_schedule,
             automation.forecasts_schedule,
+            automation.daily_trends_schedule,
             automation.archive_schedule,
             automation.dagster_history_schedule,
             automation.judge_tables_schedule,

@@ -276,6 +276,85 @@ EPISODE_ROWS = (
 )
 """anomaly.anomaly_reports and anomaly.degradation_reports: values are in the unit of the metric."""
 
+DEGRADATION_KEY = (*EPISODE_KEY, "bucket_start")
+"""Primary key of anomaly.degradation_reports, in its order."""
+
+DEGRADATION_ROWS = (
+    Column("bucket_start", INSTANT, is_nullable=False),
+    *EPISODE_ROWS,
+    Column("least_rise", pl.Float64(), "the metric's", is_nullable=False),
+    Column("end_reason", pl.String()),
+)
+"""anomaly.degradation_reports: what each day knew of each episode."""
+
+UTILIZATION_TREND_KEY = ("server_id", "metric", "bucket_start")
+"""Primary key of anomaly.utilization_trends, in its order."""
+
+UTILIZATION_TREND_ROWS = (
+    Column("bucket_start", INSTANT, is_nullable=False),
+    Column("server_id", pl.Int32(), is_nullable=False),
+    Column("organization_id", pl.Int32(), is_nullable=False),
+    *(
+        column
+        for span in (7, 30)
+        for column in (
+            Column(f"mean_{span}d", pl.Float32(), "the metric's"),
+            Column(f"slope_per_day_{span}d", pl.Float32()),
+            Column(f"p_value_{span}d", pl.Float32(), "probability"),
+            Column(f"change_percent_{span}d", pl.Float32()),
+        )
+    ),
+    Column("measured_days_7d", pl.Int16(), "days", is_nullable=False),
+    Column("measured_days_30d", pl.Int16(), "days", is_nullable=False),
+    Column("is_deseasonalised", pl.Boolean(), is_nullable=False),
+    Column("metric", pl.String(), is_nullable=False),
+    Column("direction_7d", pl.String()),
+    Column("direction_30d", pl.String()),
+)
+"""anomaly.utilization_trends: slopes and changes may be negative and have no unit in the sense of
+`judge_range`."""
+
+HEADROOM_KEY = ("server_id", "bucket_start")
+"""Primary key of forecast.headroom, in its order."""
+
+HEADROOM_ROWS = (
+    Column("bucket_start", INSTANT, is_nullable=False),
+    *(
+        Column(f"{resource}_{name}", pl.Float64(), "bytes")
+        for resource in ("memory", "disk")
+        for name in (
+            "total_bytes",
+            "used_bytes_p95_28d",
+            "used_bytes_upper_80_7d",
+            "used_bytes_upper_80_30d",
+        )
+    ),
+    Column("memory_headroom_bytes", pl.Float64()),
+    Column("disk_headroom_bytes", pl.Float64()),
+    Column("suggested_memory_bytes", pl.Float64(), "bytes"),
+    Column("server_id", pl.Int32(), is_nullable=False),
+    Column("organization_id", pl.Int32(), is_nullable=False),
+    Column("rank_in_fleet", pl.Int32(), "servers"),
+    Column("rank_in_organization", pl.Int32(), "servers"),
+    Column("cpu_pct_p95_28d", pl.Float32(), "percent"),
+    Column("cpu_pct_upper_80_7d", pl.Float32(), "percent"),
+    Column("cpu_pct_upper_80_30d", pl.Float32(), "percent"),
+    Column("cpu_headroom_pct", pl.Float32()),
+    Column("memory_headroom_pct", pl.Float32()),
+    Column("disk_headroom_pct", pl.Float32()),
+    Column("cpu_headroom_cores", pl.Float32()),
+    Column("headroom_ratio", pl.Float32()),
+    Column("coverage_ratio", pl.Float32(), "share of the hours", is_nullable=False),
+    Column("confidence_ratio", pl.Float32(), "share of 1", is_nullable=False),
+    Column("cpu_count", pl.Int16(), "cores"),
+    Column("suggested_cpu_count", pl.Int16(), "cores"),
+    Column("measured_hours", pl.Int16(), "hours", is_nullable=False),
+    Column("limiting_resource", pl.String()),
+    Column("verdict", pl.String(), is_nullable=False),
+    Column("suggestion", pl.String()),
+)
+"""forecast.headroom: what a server can still take may be negative, and has no unit here."""
+
 SEVERITIES = ("info", "warning", "critical")
 """Of an episode, rising."""
 

@@ -22,6 +22,10 @@ MAY_NOT_IMPORT = {
 PURE = (
     "resmon_assets/forecast/capacity.py",
     "resmon_assets/forecast/limits.py",
+    "resmon_assets/anomaly/daily.py",
+    "resmon_assets/anomaly/drift.py",
+    "resmon_assets/anomaly/drift_rows.py",
+    "resmon_assets/anomaly/trends.py",
     "resmon_assets/anomaly/combined.py",
     "resmon_assets/anomaly/detector.py",
     "resmon_assets/anomaly/ratio.py",

@@ -20,6 +20,9 @@ begin
             tier.filesystem_1day,
             rollup.organization_resource_usage,
             anomaly.anomaly_reports,
+            anomaly.utilization_trends,
+            anomaly.degradation_reports,
+            forecast.headroom,
             forecast.capacity_forecasts
         to resmon_reader;
         grant select (organization_id, name, parent_id) on inventory.organizations to resmon_reader;
