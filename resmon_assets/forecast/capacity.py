@@ -506,17 +506,25 @@ def _history(series: Series, *, day: datetime) -> pl.DataFrame:
 
 
 def _chosen(subjects: pl.DataFrame, choices: pl.DataFrame) -> pl.DataFrame:
-    """Stored choices of these series, schema `models.CHOICES`."""
+    """Stored choices of these series, schema `models.CHOICES`.
+
+    One of an older release, which lacks something that is needed now, is left out: chosen anew.
+    """
     texts = (
         subjects.select(SUBJECT_KEY)
         .with_row_index("series")
         .join(choices, on=SUBJECT_KEY, how="inner", maintain_order="left")
     )
     fields = pl.Struct({name: CHOICES[name] for name in _CHOICE_COLUMNS})
-    return texts.select(
-        pl.col("series").cast(CHOICES["series"]),
-        pl.col("choice").str.json_decode(fields).alias("fields"),
-    ).unnest("fields")
+    needed = [name for name in _CHOICE_COLUMNS if name != "backtest_mase"]
+    return (
+        texts.select(
+            pl.col("series").cast(CHOICES["series"]),
+            pl.col("choice").str.json_decode(fields).alias("fields"),
+        )
+        .unnest("fields")
+        .drop_nulls(needed)
+    )
 
 
 def _choice_text() -> pl.Expr:
