@@ -30,6 +30,8 @@ from dagster import (
 )
 
 from resmon_assets.anomaly.days_window import DEGRADATION, TRENDS
+from resmon_assets.anomaly.assets import REPORTS_ASSET
+from resmon_assets.anomaly.checks import anomaly_reports_checks
 from resmon_assets.catch_up import (
     SCHEDULED_HOURS,
     CatchUp,
@@ -41,6 +43,7 @@ from resmon_assets.catch_up import (
 from resmon_assets.forecast.refresh import FORECAST_DAY
 from resmon_assets.freshness import freshness_checks, freshness_key
 from resmon_assets.naming import (
+    ANOMALY_REPORTS,
     ARCHIVE_RAW,
     CAPACITY_FORECASTS,
     DAGSTER_HISTORY,
@@ -125,10 +128,10 @@ collect_raw_job = define_asset_job(
 
 refresh_metrics_job = define_asset_job(
     "refresh_metrics_job",
-    # What is judged of stored usage is judged once an hour, to keep the event log small.
-    selection=watched_assets(TIER_1MIN, TIER_5MIN, ROLLUP_5MIN, RESOURCE_USAGE)
-    - AssetSelection.checks(USAGE_CHECKS),
-    description="The fine tiers and rollup of every hour whose samples changed.",
+    # What is judged of stored rows is judged once an hour, to keep the event log small.
+    selection=watched_assets(TIER_1MIN, TIER_5MIN, ROLLUP_5MIN, RESOURCE_USAGE, ANOMALY_REPORTS)
+    - AssetSelection.checks(USAGE_CHECKS, anomaly_reports_checks),
+    description="The fine tiers, rollup and anomalies of every hour whose samples changed.",
     executor_def=in_process_executor,
     tags={"dagster/priority": "10"},
 )
@@ -141,9 +144,18 @@ resource_usage_job = define_asset_job(
     tags={"dagster/priority": "5"},
 )
 
+anomaly_reports_job = define_asset_job(
+    "anomaly_reports_job",
+    selection=watched_assets(ANOMALY_REPORTS),
+    description="Anomaly reports alone, of hours that were not judged in time or are asked for.",
+    executor_def=in_process_executor,
+    tags={"dagster/priority": "5"},
+)
+
 metrics_1hour_job = define_asset_job(
     "metrics_1hour_job",
-    selection=watched_assets(TIER_1HOUR, ROLLUP_1HOUR) | AssetSelection.checks(USAGE_CHECKS),
+    selection=watched_assets(TIER_1HOUR, ROLLUP_1HOUR)
+    | AssetSelection.checks(USAGE_CHECKS, anomaly_reports_checks),
     description="The hourly tier and rollup of closed hours.",
     executor_def=in_process_executor,
     tags={"dagster/priority": "5"},
@@ -350,6 +362,12 @@ WATCHED = (
         source=table_of(ROLLUP_5MIN),
         is_from_samples=False,
     ),
+    # By a job of its own: hours of which only the tier is left can be judged.
+    replace(
+        _watch(REPORTS_ASSET, anomaly_reports_job.name, is_live=True),
+        source=table_of(TIER_5MIN),
+        is_from_samples=False,
+    ),
 )
 """Every table whose windows are kept up to date; sources before what is computed from them."""
 
@@ -467,6 +485,7 @@ def catch_up_request(run: CatchUp) -> RunRequest:
         daily_trends_job,
         resource_usage_job,
         forecasts_job,
+        anomaly_reports_job,
         archive_job,
     ],
     default_status=DefaultSensorStatus.RUNNING,

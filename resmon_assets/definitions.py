@@ -11,6 +11,8 @@ from dagster import Definitions, in_process_executor
 
 from resmon_assets import automation
 from resmon_assets.anomaly.daily_assets import DAILY_ASSETS, DAILY_CHECKS
+from resmon_assets.anomaly.assets import anomaly_anomaly_reports
+from resmon_assets.anomaly.checks import anomaly_reports_checks
 from resmon_assets.archive.assets import archive_raw_samples
 from resmon_assets.archive.checks import archive_raw_samples_checks
 from resmon_assets.forecast.assets import forecast_capacity_forecasts
@@ -56,6 +58,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> Definitio
             rollup_organization_resource_usage,
             forecast_capacity_forecasts,
             *DAILY_ASSETS,
+            anomaly_anomaly_reports,
             archive_raw_samples,
             retention_dagster_history,
             pruned_partitions_asset(automation.DOWNSTREAM),
@@ -67,6 +70,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> Definitio
             USAGE_CHECKS,
             FORECAST_CHECKS,
             *DAILY_CHECKS,
+            anomaly_reports_checks,
             raw_checks,
             automation.FRESHNESS_CHECKS,
             archive_raw_samples_checks,
@@ -79,6 +83,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> Definitio
             automation.daily_trends_job,
             automation.resource_usage_job,
             automation.forecasts_job,
+            automation.anomaly_reports_job,
             automation.archive_job,
             automation.dagster_history_job,
             automation.judge_tables_job,

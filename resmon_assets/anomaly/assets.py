@@ -1,0 +1,121 @@
+"""Anomaly reports as an asset: when hours are judged and what is reported.
+
+Belongs here: the asset and its report. How an hour is judged and stored is in `refresh.py`.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from dagster import (
+    AssetDep,
+    AssetExecutionContext,
+    BackfillPolicy,
+    Config,
+    MaterializeResult,
+    MetadataValue,
+    TimeWindowPartitionMapping,
+    asset,
+)
+from pydantic import Field
+
+from resmon_assets.anomaly.refresh import REPORTS, Carried, refresh_reports
+from resmon_assets.frames import EPISODE_ROWS
+from resmon_assets.naming import ANOMALY_REPORTS, BATCH_POOL, OWNER, TIER_5MIN
+from resmon_assets.partitions import running_hour_partitions
+from resmon_assets.reporting import errors_sorted, table_metadata
+from resmon_assets.window_runs import (
+    Metadata,
+    Refreshed,
+    WindowAsset,
+    refresh_windows,
+    standard_metadata,
+)
+from resmon_resources.clock import ClockResource
+from resmon_resources.postgres import PostgresResource
+
+REPORTS_ASSET = WindowAsset(key=ANOMALY_REPORTS, table=REPORTS, partitions=running_hour_partitions)
+
+AUTOMATIC_TAGS = ("dagster/schedule_name", "dagster/sensor_name", "resmon/catch_up")
+"""A run with one of these was asked for by no person; which of its hours a person wishes is in the
+ledger."""
+
+
+class AnomalyReportsConfig(Config):
+    """Which detectors judge.
+
+    Attributes:
+        has_ratio: the plain rule too; its episodes stand beside those of the default detector.
+    """
+
+    has_ratio: bool = Field(
+        default=False,
+        description=(
+            "Judge by the plain rule too: more than 50 % away from the mean of the hour before. "
+            "Expect some 37 false alarms per server and day."
+        ),
+    )
+
+
+@asset(
+    key=ANOMALY_REPORTS,
+    group_name="anomaly",
+    owners=[OWNER],
+    kinds={"polars", "postgres"},
+    description=(
+        "Episodes in which a metric of a server, or several together, behaved unlike themselves: "
+        "when, how far, how urgent, and why in words. Judged five minutes by five minutes from "
+        "what was known before; a verdict is final, and computing an hour again writes another "
+        "revision where the verdict differs."
+    ),
+    metadata=table_metadata(ANOMALY_REPORTS, EPISODE_ROWS),
+    partitions_def=running_hour_partitions,
+    deps=[
+        AssetDep(TIER_5MIN, partition_mapping=TimeWindowPartitionMapping()),
+        AssetDep(
+            ANOMALY_REPORTS,
+            partition_mapping=TimeWindowPartitionMapping(start_offset=-1, end_offset=-1),
+        ),
+    ],
+    pool=BATCH_POOL,
+    backfill_policy=BackfillPolicy.single_run(),
+)
+def anomaly_anomaly_reports(
+    context: AssetExecutionContext,
+    config: AnomalyReportsConfig,
+    postgres: PostgresResource,
+    clock: ClockResource,
+) -> MaterializeResult:  # type: ignore[type-arg]  # Dagster refuses a parameter here
+    """Episodes of unusual behaviour, per hour."""
+    with errors_sorted(context):
+        now = clock.now()
+        carried = Carried()
+        done = refresh_windows(
+            context,
+            REPORTS_ASSET,
+            lambda start: refresh_reports(
+                postgres,
+                start=start,
+                now=now,
+                is_by_person=is_by_person(context.run.tags),
+                has_ratio=config.has_ratio,
+                carried=carried,
+                log=context.log.info,
+            ),
+            report=report,
+        )
+    return MaterializeResult(metadata=report(done))
+
+
+def is_by_person(tags: Mapping[str, str]) -> bool:
+    """Whether a person started the run with these tags, by hand or as a backfill."""
+    return not any(tag in tags for tag in AUTOMATIC_TAGS)
+
+
+def report(done: Sequence[Refreshed]) -> Metadata:
+    """Metadata of a run: the standard figures, and what is open after its last hour."""
+    written = [d.outcome for d in done if d.outcome.stored is not None]
+    metadata = standard_metadata(done)
+    if written:
+        last = max(written, key=lambda outcome: outcome.start)
+        totals = last.stored.totals if last.stored is not None else {}
+        metadata |= {name: MetadataValue.int(count) for name, count in totals.items()}
+    return metadata

@@ -1,0 +1,4 @@
+-- Servers that are collected now. Plan: scan of a small table.
+select count(*)
+from inventory.servers
+where state = 'active'
