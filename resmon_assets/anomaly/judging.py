@@ -14,11 +14,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from resmon_assets.anomaly import detector, ratio
+from resmon_assets.anomaly import combined, detector, ratio
 from resmon_assets.anomaly.episodes import STEP, Moment, Opinion
 from resmon_assets.anomaly.maintenance import MaintenanceWindow, quiet_servers
 from resmon_assets.anomaly.state import SeriesState, joined
-from resmon_assets.frames import INSTANT, METRICS
+from resmon_assets.frames import INSTANT, METRICS, WHOLE_SERVER
 
 JUDGED = tuple(METRICS)
 """Metrics of every server, in the order of the columns of a state."""
@@ -338,5 +338,34 @@ def _each_metric(module: Any, name: str) -> Rule:  # a module has no type of its
     )
 
 
-_DEFAULTS = (_each_metric(detector, DEFAULT),)
+def _whole_server() -> Rule:
+    """The detector of several metrics together as a rule."""
+
+    def advance(state: Any, at: Integers, values: Floats) -> tuple[SeriesState, Opinion]:
+        after, said = combined.advance(state, at, values)
+        unknown = np.full((len(values), 1), np.nan)
+        return after, Opinion(
+            detector=DEFAULT,
+            metrics=(WHOLE_SERVER,),
+            score=said.score[:, None],
+            is_anomaly=said.is_anomaly[:, None],
+            is_open=said.is_open[:, None],
+            baseline=unknown,
+            low=unknown,
+            high=unknown,
+            contributions=said.contributions,
+        )
+
+    return Rule(
+        name=f"{DEFAULT}.server",
+        detector=DEFAULT,
+        width=1,
+        version=combined.STATE_VERSION,
+        empty=lambda servers: combined.empty_state(servers, len(JUDGED)),
+        read=combined.State.from_bytes,
+        advance=advance,
+    )
+
+
+_DEFAULTS = (_each_metric(detector, DEFAULT), _whole_server())
 _PLAIN = _each_metric(ratio, RATIO)
