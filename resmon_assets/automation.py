@@ -29,9 +29,9 @@ from dagster import (
     sensor,
 )
 
-from resmon_assets.anomaly.days_window import DEGRADATION, TRENDS
 from resmon_assets.anomaly.assets import REPORTS_ASSET
 from resmon_assets.anomaly.checks import anomaly_reports_checks
+from resmon_assets.anomaly.days_window import DEGRADATION, TRENDS
 from resmon_assets.catch_up import (
     SCHEDULED_HOURS,
     CatchUp,

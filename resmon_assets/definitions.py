@@ -10,9 +10,9 @@ from typing import Any
 from dagster import Definitions, in_process_executor
 
 from resmon_assets import automation
-from resmon_assets.anomaly.daily_assets import DAILY_ASSETS, DAILY_CHECKS
 from resmon_assets.anomaly.assets import anomaly_anomaly_reports
 from resmon_assets.anomaly.checks import anomaly_reports_checks
+from resmon_assets.anomaly.daily_assets import DAILY_ASSETS, DAILY_CHECKS
 from resmon_assets.archive.assets import archive_raw_samples
 from resmon_assets.archive.checks import archive_raw_samples_checks
 from resmon_assets.forecast.assets import forecast_capacity_forecasts
