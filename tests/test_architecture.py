@@ -32,6 +32,7 @@ PURE = (
     "resmon_assets/anomaly/state.py",
     "resmon_assets/anomaly/maintenance.py",
     "resmon_assets/forecast/grid.py",
+    "resmon_assets/forecast/hourly.py",
     "resmon_assets/forecast/linear.py",
     "resmon_assets/forecast/models.py",
     "resmon_assets/forecast/selection.py",

@@ -21,11 +21,13 @@ Method = Callable[[Floats, Sequence[int], int], Floats]
 """(values (S, n), origins, horizon) -> (S, origins, horizon); origin o has seen values[:, :o]."""
 
 ALPHAS = np.array([0.01, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
-DAY = 24
 WEEK = 7
 FEWEST_WEEKS = 2
 WEEKS_OF_DOUBT = 2.0
 """A weekday's deviation counts (weeks - 1) / (weeks - 1 + this): a third after two weeks."""
+SLOPE_STEPS = 60
+TREND_QUANTILE = 1.96
+"""Of the normal distribution: a two-sided test at 5 %."""
 TREND_GRID = [(a, b, 0.9) for a in (0.1, 0.3, 0.5, 0.7, 0.9) for b in (0.05, 0.2, 0.5)]
 
 
@@ -66,15 +68,8 @@ def theta(values: Floats, origins: Sequence[int], horizon: int) -> Floats:
     of Hyndman and Billah (2003), 19(2).
     """
     levels, weights = smoothed(values, origins)
-    out = np.empty((len(values), len(origins), horizon))
-    for i, o in enumerate(origins):
-        x = np.arange(o) - (o - 1) / 2
-        spread = float(x @ x)
-        slope = values[:, :o] @ x / spread if spread else np.zeros(len(values))
-        weight = weights[:, i]
-        ahead = np.arange(horizon)[None, :] + ((1 - (1 - weight) ** o) / weight)[:, None]
-        out[:, i] = levels[:, i, None] + 0.5 * slope[:, None] * ahead
-    return out
+    rises = [_half_slope(values[:, :o], weights[:, i], horizon) for i, o in enumerate(origins)]
+    return levels[:, :, None] + np.stack(rises, axis=1)
 
 
 def damped_trend(values: Floats, origins: Sequence[int], horizon: int) -> Floats:
@@ -137,49 +132,93 @@ def weekly_profile(values: Floats, origins: Sequence[int], horizon: int) -> Floa
     The deviation is a mean over the weeks seen, drawn towards zero as long as they are few; below
     two weeks it is simple smoothing.
     """
+    return _weekly(values, origins, horizon)[0]
+
+
+def weekly_theta(values: Floats, origins: Sequence[int], horizon: int) -> Floats:
+    """Theta on top of the weekday's usual deviation from its week."""
+    return _weekly(values, origins, horizon)[1]
+
+
+def robust_slope(values: Floats, origins: Sequence[int], horizon: int) -> Floats:
+    """Theil and Sen's slope from the last week's level on; flat without Mann and Kendall's trend.
+
+    The slope is the median over all pairs of the last 60 values (Sen 1968, Journal of the American
+    Statistical Association 63); the test is that of Kendall at 5 %, without correction for ties.
+    """
     out = np.empty((len(values), len(origins), horizon))
     for i, o in enumerate(origins):
-        weeks = o // WEEK
-        if weeks < FEWEST_WEEKS:
-            out[:, i] = simple_smoothing(values[:, :o], [o], horizon)[:, 0]
-            continue
-        by_week = values[:, o - WEEK * weeks : o].reshape(len(values), weeks, WEEK)
-        deviation = (by_week - by_week.mean(axis=2, keepdims=True)).mean(axis=1)
-        deviation *= (weeks - 1) / (weeks - 1 + WEEKS_OF_DOUBT)
-        before = np.tile(deviation, (1, weeks + 1))[:, -o:]
-        level = simple_smoothing(values[:, :o] - before, [o], horizon)[:, 0]
-        out[:, i] = level + deviation[:, np.arange(horizon) % WEEK]
+        seen = values[:, max(0, o - SLOPE_STEPS) : o]
+        n = seen.shape[1]
+        first, second = np.triu_indices(n, 1)
+        differences = seen[:, second] - seen[:, first]
+        balance = np.abs(np.sign(differences).sum(axis=1))
+        is_trend = (balance - 1) / np.sqrt(n * (n - 1) * (2 * n + 5) / 18) > TREND_QUANTILE
+        slope = np.zeros(len(values))
+        slope[is_trend] = np.median(differences[is_trend] / (second - first), axis=1)
+        to_now = seen[:, -WEEK:] + slope[:, None] * np.arange(min(n, WEEK))[::-1]
+        level = np.median(to_now, axis=1)
+        out[:, i] = level[:, None] + slope[:, None] * np.arange(1, horizon + 1)
     return out
 
 
 def combination(values: Floats, origins: Sequence[int], horizon: int) -> Floats:
-    """Median of simple smoothing, the weekly profile, and the last 3 and 7 values' medians."""
+    """Mean of five methods without the highest and the lowest of them, step by step.
+
+    The last value, the medians of the last 3 and 7, and smoothing on the weekly profile, flat and
+    with half the slope.
+    """
     members = [
-        simple_smoothing(values, origins, horizon),
-        weekly_profile(values, origins, horizon),
+        last_value(values, origins, horizon),
         recent_median(values, origins, horizon, steps=3),
         recent_median(values, origins, horizon),
+        *_weekly(values, origins, horizon),
     ]
-    return np.median(np.stack(members), axis=0)
+    middle: Floats = np.sort(np.stack(members), axis=0)[1:-1].mean(axis=0)
+    return middle
 
 
-def by_hour_of_day(level: Method) -> Method:
-    """A method for hours from one for days: what it says of the day, plus the hour's deviation.
+def _weekly(values: Floats, origins: Sequence[int], horizon: int) -> tuple[Floats, Floats]:
+    """Smoothing on the weekly profile, flat and with half the slope."""
+    flat = np.empty((len(values), len(origins), horizon))
+    rises = np.empty_like(flat)
+    for i, o in enumerate(origins):
+        deviation = _by_weekday(values[:, :o])
+        before = np.tile(deviation, (1, o // WEEK + 1))[:, -o:]
+        plain = values[:, :o] - before
+        level, weight = smoothed(plain, [o])
+        flat[:, i] = level + deviation[:, np.arange(horizon) % WEEK]
+        rises[:, i] = _half_slope(plain, weight[:, 0], horizon)
+    return flat, flat + rises
 
-    Days are counted back from the origin; an hour's deviation from its day is the median over them.
-    """
 
-    def method(values: Floats, origins: Sequence[int], horizon: int) -> Floats:
-        out = np.empty((len(values), len(origins), horizon))
-        ahead = -(-horizon // DAY)
-        for i, o in enumerate(origins):
-            days = o // DAY
-            by_day = values[:, o - DAY * days : o].reshape(len(values), days, DAY)
-            means = by_day.mean(axis=2)
-            deviation = np.median(by_day - means[:, :, None], axis=1)
-            expected = level(means, [days], ahead)[:, 0]
-            hours = expected[:, :, None] + deviation[:, None, :]
-            out[:, i] = hours.reshape(len(values), -1)[:, :horizon]
-        return out
+def _by_weekday(values: Floats) -> Floats:
+    """Usual deviation of the seven weekdays (S, 7), the one that follows the last value first."""
+    weeks = values.shape[1] // WEEK
+    if weeks < FEWEST_WEEKS:
+        return np.zeros((len(values), WEEK))
+    by_week = values[:, -WEEK * weeks :].reshape(len(values), weeks, WEEK)
+    deviation: Floats = (by_week - by_week.mean(axis=2, keepdims=True)).mean(axis=1)
+    deviation *= (weeks - 1) / (weeks - 1 + WEEKS_OF_DOUBT)
+    return deviation
 
-    return method
+
+def _half_slope(values: Floats, weight: Floats, horizon: int) -> Floats:
+    """What Theta adds to the level of smoothing with `weight` (S,): (S, horizon)."""
+    steps = values.shape[1]
+    x = np.arange(steps) - (steps - 1) / 2
+    slope = (values * x).sum(axis=1) / max(float(x @ x), 1.0)
+    ahead = np.arange(horizon)[None, :] + ((1 - (1 - weight) ** steps) / weight)[:, None]
+    return np.asarray(0.5 * slope[:, None] * ahead)
+
+
+METHODS: dict[str, Method] = {
+    "simple_smoothing": simple_smoothing,
+    "weekly_profile": weekly_profile,
+    "weekly_theta": weekly_theta,
+    "damped_trend": damped_trend,
+    "robust_slope": robust_slope,
+    "overall_mean": overall_mean,
+    "last_value": last_value,
+}
+"""Single methods that a series may get instead of the combination."""
