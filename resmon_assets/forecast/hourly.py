@@ -40,6 +40,26 @@ def level_of_theta(values: Floats, origins: Sequence[int], horizon: int) -> Floa
     )
 
 
+def level_of_week(values: Floats, origins: Sequence[int], horizon: int) -> Floats:
+    """Weekly profile of the days' means, plus the hour's usual deviation."""
+    return _each(
+        values,
+        origins,
+        horizon,
+        lambda days, ahead: _level(days, ahead, np.mean, smoothing.weekly_profile),
+    )
+
+
+def level_of_slope(values: Floats, origins: Sequence[int], horizon: int) -> Floats:
+    """Robust slope of the days' means, plus the hour's usual deviation."""
+    return _each(
+        values,
+        origins,
+        horizon,
+        lambda days, ahead: _level(days, ahead, np.mean, smoothing.robust_slope),
+    )
+
+
 def each_hour(values: Floats, origins: Sequence[int], horizon: int) -> Floats:
     """Combination of every hour of the day by itself."""
     return _each(values, origins, horizon, _hour_by_hour)
@@ -69,7 +89,7 @@ def last_weeks(values: Floats, origins: Sequence[int], horizon: int) -> Floats:
 
 
 def combination(values: Floats, origins: Sequence[int], horizon: int) -> Floats:
-    """Mean of six methods without the highest and the lowest, drawn to the last hours at first.
+    """Mean of seven methods without the highest and the lowest, drawn to the last hours at first.
 
     What the last hours differ from the same hours of the first day of the forecast (median of six)
     is added, and fades.
@@ -78,6 +98,7 @@ def combination(values: Floats, origins: Sequence[int], horizon: int) -> Floats:
     members = [
         level_of_mean(values, origins, whole),
         level_of_median(values, origins, whole),
+        level_of_week(values, origins, whole),
         level_of_theta(values, origins, whole),
         each_hour(values, origins, whole),
         recent_days(values, origins, whole),
@@ -130,11 +151,10 @@ def _hour_by_hour(days: Floats, ahead: int) -> Floats:
 
 
 METHODS: dict[str, Method] = {
-    "hours_of_mean_level": level_of_mean,
+    "hours_of_robust_slope": level_of_slope,
     "hours_of_median_level": level_of_median,
     "hours_apart": each_hour,
     "recent_days": recent_days,
-    "last_day": last_day,
     "last_weeks": last_weeks,
 }
 """Single methods that a series may get instead of the combination."""

@@ -37,7 +37,7 @@ MODELS: dict[Step, dict[str, Method]] = {
 SINGLE: dict[Step, tuple[str, ...]] = {"1d": tuple(smoothing.METHODS), "1h": tuple(hourly.METHODS)}
 """What a series may get instead of the combination."""
 
-MARGIN = 0.25
+MARGIN: dict[Step, float] = {"1d": 0.25, "1h": 0.15}
 """By how much a single method has to beat the combination in the back-test to be chosen.
 
 The best of six in the back-test of 14 to 20 days was 2 to 4 % worse than the combination on the
@@ -199,7 +199,7 @@ def _choose_by_test(
     scale = _growth(values, ahead, step=step)[:, None, :]
     best = np.abs(_errors(values, origins, MODELS[step][DEFAULT], ahead))
     error = np.nanmean(best, axis=(1, 2))
-    limit = error * (1 - MARGIN)
+    limit = error * (1 - MARGIN[step])
     chosen = np.full(len(values), DEFAULT, dtype=object)
     for name in SINGLE[step]:
         tried = np.abs(_errors(values, origins, MODELS[step][name], ahead))
