@@ -40,6 +40,7 @@ from resmon_assets.catch_up import (
     decide,
     told_of,
 )
+from resmon_assets.forecast.headroom_window import HEADROOM_DAY
 from resmon_assets.forecast.refresh import FORECAST_DAY
 from resmon_assets.freshness import freshness_checks, freshness_key
 from resmon_assets.naming import (
@@ -48,6 +49,7 @@ from resmon_assets.naming import (
     CAPACITY_FORECASTS,
     DAGSTER_HISTORY,
     DEGRADATION_REPORTS,
+    HEADROOM,
     PRUNED,
     RAW_FILE_SYSTEMS,
     RAW_SAMPLES,
@@ -171,7 +173,7 @@ metrics_1day_job = define_asset_job(
 
 forecasts_job = define_asset_job(
     "forecasts_job",
-    selection=watched_assets(CAPACITY_FORECASTS),
+    selection=watched_assets(CAPACITY_FORECASTS, HEADROOM),
     description="What the closed UTC day lets expect.",
     executor_def=in_process_executor,
     tags={"dagster/priority": "2"},
@@ -347,6 +349,11 @@ WATCHED = (
         _watch(FORECAST_DAY, forecasts_job.name, is_from_samples=False),
         source=table_of(TIER_1DAY),
     ),
+    # Its days are those of the forecasts, and have their revision.
+    replace(
+        _watch(HEADROOM_DAY, forecasts_job.name, is_from_samples=False),
+        source=table_of(CAPACITY_FORECASTS),
+    ),
     # Of days whose tier is stored: raw of them may have gone long ago.
     *(
         replace(
@@ -396,9 +403,9 @@ def _downstream(watched: Watched) -> Iterator[Downstream]:
     yield Downstream(watched.table, raw, window=watched.window, reach="any")
 
 
-NOT_FROM_RAW = frozenset({CAPACITY_FORECASTS})
-"""Computed from daily tables that are kept for ever: raw does not wait for them, so that a broken
-forecast fills no disk."""
+NOT_FROM_RAW = frozenset({CAPACITY_FORECASTS, HEADROOM, UTILIZATION_TRENDS, DEGRADATION_REPORTS})
+"""Computed from tables that are kept for months or for ever: raw does not wait for them, so that a
+broken forecast fills no disk."""
 
 DOWNSTREAM = tuple(
     item for watched in WATCHED if watched.key not in NOT_FROM_RAW for item in _downstream(watched)

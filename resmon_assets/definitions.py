@@ -17,6 +17,7 @@ from resmon_assets.archive.assets import archive_raw_samples
 from resmon_assets.archive.checks import archive_raw_samples_checks
 from resmon_assets.forecast.assets import forecast_capacity_forecasts
 from resmon_assets.forecast.checks import FORECAST_CHECKS
+from resmon_assets.forecast.headroom_assets import HEADROOM_CHECKS, forecast_headroom
 from resmon_assets.raw.assets import raw_filesystem_usage, raw_server_resource_metrics
 from resmon_assets.raw.checks import raw_checks
 from resmon_assets.raw.collect_now import collect_now_job
@@ -59,6 +60,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> Definitio
             forecast_capacity_forecasts,
             *DAILY_ASSETS,
             anomaly_anomaly_reports,
+            forecast_headroom,
             archive_raw_samples,
             retention_dagster_history,
             pruned_partitions_asset(automation.DOWNSTREAM),
@@ -71,6 +73,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> Definitio
             FORECAST_CHECKS,
             *DAILY_CHECKS,
             anomaly_reports_checks,
+            HEADROOM_CHECKS,
             raw_checks,
             automation.FRESHNESS_CHECKS,
             archive_raw_samples_checks,

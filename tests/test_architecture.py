@@ -20,6 +20,7 @@ MAY_NOT_IMPORT = {
     "resmon_cli": (),
 }
 PURE = (
+    "resmon_assets/forecast/headroom.py",
     "resmon_assets/forecast/capacity.py",
     "resmon_assets/forecast/limits.py",
     "resmon_assets/anomaly/daily.py",
