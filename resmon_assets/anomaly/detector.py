@@ -21,40 +21,112 @@ STATE_VERSION = 1
 """Changes when stored states can not be read any more."""
 
 HOUR = 3600
+HOURS = 24
 SLOT_SECONDS = 1200
 SLOTS = 24 * HOUR // SLOT_SECONDS
-HOURS = 24
+"""The level is the median of one value per 20 minutes of the last day: 72 values have the median of
+all 288 or 1,440 within a twentieth of the day's spread, at a quarter of the bytes."""
+
+BLOCK_SECONDS = 6 * HOUR
+BLOCKS = 56
+"""Largest deviations are kept per quarter of a day, for 14 days: a job of every week is in them."""
+
+VIEWS = 6
+"""Up and down from the level, from the last hours, and from the course of the day."""
+
+PEAKED = 4
+"""Rows of an hour from which on its lowest and highest can be left out of its mean."""
+
+OPPOSITE = (1, 0, 3, 2, 5, 4)
+"""The view in the other direction, of each view."""
+
 NEVER = np.iinfo(np.int64).min // 2
-LARGEST = np.finfo(np.float32).max
+LARGEST = np.finfo(np.float32).max / 16
+ENDLESS = 1e6
+"""Deviation in alarm levels that stands for "any": where nothing has ever moved."""
 
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
+Halves = npt.NDArray[np.uint16]
 Integers = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the detector can be told; times in hours, the same for every series and step width."""
+    """What could be set otherwise; the same for every series and every width of step.
 
-    learn_hours: float = 24.0
-    block_hours: float = 6.0
-    margin: float = 1.1
+    All were chosen as round numbers in the middle of a flat stretch; docs/analytics.md has what
+    happens around them.
+
+    Attributes:
+        learn_hours: observed hours before the first verdict.
+        margin: an alarm begins at so many times the largest deviation remembered.
+        opposite: no alarm below this share of the largest deviation in the opposite direction: what
+            comes down after a spike is no drop.
+        cap: within an alarm, deviations are learned up to so many alarm levels.
+        recent_hours: time constant of the mean of the last hours.
+        calm_ratio: below this share of the alarm level a row is calm.
+        calm_hours: an episode ends after so many calm hours.
+        adopt_hours: a new level that has lasted so long is the usual one.
+        former_hours: so long, the level before it is still known, and going back is no alarm.
+        floor: no alarm below this share of the level: what never moved may move a little.
+        profile_days: days over which the usual course of a day is averaged.
+        season_hours: time over which it is tried whether the course of the day predicts.
+        known_days: days from which on an hour has a course, and deviations from it are remembered.
+        judged_days: days from which on such deviations are judged: a weekend is among them.
+        believed: weight of the course of the day from which on they are judged (`_season_weight`).
+        again: within an episode, so many times the deviation told last is told again.
+    """
+
+    learn_hours: float = 48.0
+    margin: float = 1.15
+    opposite: float = 0.25
     cap: float = 2.0
-    back_ratio: float = 0.5
-    back_hours: float = 1.0
-    adopt_hours: float = 3.0
+    recent_hours: float = 3.0
+    calm_ratio: float = 0.75
+    calm_hours: float = 1.0
+    adopt_hours: float = 6.0
+    former_hours: float = 72.0
     floor: float = 0.01
     profile_days: float = 7.0
+    season_hours: float = 72.0
+    known_days: int = 2
+    judged_days: int = 7
+    believed: float = 0.5
+    again: float = 2.0
 
 
 DEFAULT = Settings()
-BLOCKS = 56
 
 
 @dataclass(frozen=True)
 class State(SeriesState):
-    """What is remembered of each series; first axis is the series."""
+    """What is remembered of each series; the first axis is the series, NaN is unknown.
+
+    Attributes:
+        clock: latest epoch seconds, int64.
+        hours: hours observed; a gap counts as one at most.
+        ring: one value per 20 minutes of the last observed day, float32[n, 72].
+        place: column of `ring` that was written last.
+        level: median of `ring`.
+        former: level before the present one was adopted.
+        former_age: hours since then.
+        recent: mean of the last hours' residuals, exponentially weighted.
+        hour_sum, hour_count, hour_low, hour_high: residuals of the hour that is under way.
+        profile, profile_low, profile_high: usual mean, lowest and highest residual in each hour of
+            the UTC day, float32[n, 24].
+        profile_days: days in them, int16[n, 24].
+        flat_error, season_error: mean distance of the hours' means from the level, and from the
+            level with the course of the day.
+        current: largest deviations of the block that is under way, float32[n, 6].
+        past: those of the blocks before it, newest first, uint16[n, 6, 56]: the upper half of a
+            float32 (`_halved`).
+        is_open: whether an episode is open.
+        open_hours: since when.
+        calm_hours: since when it has been calm.
+        told: deviation that was told last, in alarm levels.
+    """
 
     kind: ClassVar[str] = "default"
     version: ClassVar[int] = STATE_VERSION
@@ -62,10 +134,11 @@ class State(SeriesState):
     clock: Integers
     hours: Singles
     ring: Singles
-    slot: Integers
     place: npt.NDArray[np.int16]
     level: Singles
-    hour: Integers
+    former: Singles
+    former_age: Singles
+    recent: Singles
     hour_sum: Singles
     hour_count: Singles
     hour_low: Singles
@@ -74,14 +147,13 @@ class State(SeriesState):
     profile_low: Singles
     profile_high: Singles
     profile_days: npt.NDArray[np.int16]
-    block: Integers
-    block_up: Singles
-    block_down: Singles
-    ups: Singles
-    downs: Singles
+    flat_error: Singles
+    season_error: Singles
+    current: Singles
+    past: Halves
     is_open: Flags
-    opened: Singles
-    calm: Singles
+    open_hours: Singles
+    calm_hours: Singles
     told: Singles
 
 
@@ -99,26 +171,26 @@ def empty_state(series_count: int) -> State:
         clock=np.full(n, NEVER),
         hours=zeros(),
         ring=unknown(SLOTS),
-        slot=np.full(n, NEVER),
         place=np.zeros(n, np.int16),
         level=unknown(),
-        hour=np.full(n, NEVER),
+        former=unknown(),
+        former_age=zeros(),
+        recent=zeros(),
         hour_sum=zeros(),
         hour_count=zeros(),
         hour_low=zeros(),
         hour_high=zeros(),
-        profile=unknown(HOURS),
-        profile_low=unknown(HOURS),
-        profile_high=unknown(HOURS),
+        profile=zeros(HOURS),
+        profile_low=zeros(HOURS),
+        profile_high=zeros(HOURS),
         profile_days=np.zeros((n, HOURS), np.int16),
-        block=np.full(n, NEVER),
-        block_up=zeros(),
-        block_down=zeros(),
-        ups=unknown(BLOCKS),
-        downs=unknown(BLOCKS),
+        flat_error=zeros(),
+        season_error=zeros(),
+        current=zeros(VIEWS),
+        past=np.zeros((n, VIEWS, BLOCKS), np.uint16),
         is_open=np.zeros(n, np.bool_),
-        opened=zeros(),
-        calm=zeros(),
+        open_hours=zeros(),
+        calm_hours=zeros(),
         told=zeros(),
     )
 
@@ -153,10 +225,9 @@ def advance(
         The state after the row, and the verdicts.
     """
     n = len(state)
-    with np.errstate(invalid="ignore", over="ignore"):
-        measured = np.abs(values) < LARGEST
-    row = np.flatnonzero(measured)
-    verdicts = Verdicts(
+    with np.errstate(invalid="ignore"):
+        row = np.flatnonzero(np.abs(values) < LARGEST)
+    out = Verdicts(
         score=np.zeros(n),
         is_anomaly=np.zeros(n, np.bool_),
         is_open=state.is_open.copy(),
@@ -165,178 +236,309 @@ def advance(
         upper=np.full(n, np.nan),
     )
     if not len(row):
-        return state, verdicts
-    is_all = len(row) == n
-    new = _copied(state if is_all else state.take(row))
-    _judge_and_learn(new, at[row], values[row].astype(np.float32), verdicts, row, settings)
-    if is_all:
-        return new, verdicts
-    whole = _copied(state)
-    for f in fields(State):
-        getattr(whole, f.name)[row] = getattr(new, f.name)
-    return whole, verdicts
+        return state, out
+    if len(row) == n:
+        after = _copied(state)
+        _step(after, at, values.astype(np.float32), settings, into=(out, slice(None)))
+        return after, out
+    part = state.take(row)
+    _step(part, at[row], values[row].astype(np.float32), settings, into=(out, row))
+    after = _copied(state)
+    for field in fields(State):
+        getattr(after, field.name)[row] = getattr(part, field.name)
+    return after, out
 
 
 def _copied(state: State) -> State:
+    """A state that may be written to."""
     return State(**{f.name: getattr(state, f.name).copy() for f in fields(State)})
 
 
-def _judge_and_learn(  # noqa: PLR0917
-    s: State, at: Integers, x: Singles, out: Verdicts, row: Integers, p: Settings
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One measured row of each series, and what it is compared with."""
+
+    hours: Singles
+    value: Singles
+    residual: Singles
+    usual: Singles
+    deviations: Singles
+    limits: Singles
+    ratio: Singles
+
+
+def _step(
+    s: State, at: Integers, x: Singles, p: Settings, *, into: tuple[Verdicts, Integers | slice]
 ) -> None:
-    """Judge measured rows with what `s` knows, write to `out` at `row`, then change `s`."""
+    """Judge measured rows with what `s` knows, then let `s` learn from them."""
     is_first = s.clock == NEVER
-    step = np.where(is_first, 0, np.maximum(at - s.clock, 0))
-    seconds = np.minimum(step, HOUR)
-    step_hours = (seconds / HOUR).astype(np.float32)
-    now = np.where(is_first, at, np.maximum(at, s.clock))
+    before = np.where(is_first, at, s.clock)
+    now = np.maximum(at, before)
+    hours = (np.minimum(now - before, HOUR) / HOUR).astype(np.float32)
+    _close_blocks(s, before, now)
+    _close_hours(s, before, now, p)
+    s.hours[:] += hours
+    s.former_age[:] += hours
+    s.level[:] = np.where(is_first, x, s.level)
+    row = _compared(s, at, x, hours, p)
+    begins, adopts = _episodes(s, row, p)
+    _tell(s, at, row, begins, into=into, settings=p)
+    _learn(s, row, p)
+    _learn_level(s, np.where(is_first, before - SLOT_SECONDS, before), now, x)
+    _adopt(s, adopts, p)
     s.clock[:] = now
-    s.hours[:] += step_hours
-    _close_blocks(s, now, p)
-    _close_hours(s, now, p)
 
-    of_day = (at // HOUR) % HOURS
-    index = np.arange(len(x))
-    level = s.level
-    residual = np.where(np.isfinite(level), x - level, 0).astype(np.float32)
-    floor = p.floor * np.abs(level)
-    up_level = np.maximum(p.margin * _highest(s.ups), floor)
-    down_level = np.maximum(p.margin * _highest(s.downs), floor)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        up = np.where(residual > 0, residual / up_level, 0)
-        down = np.where(residual < 0, -residual / down_level, 0)
-    ratio = np.nan_to_num(np.maximum(up, down), nan=0.0, posinf=1e6).astype(np.float64)
-    is_known = s.hours >= p.learn_hours
-    ratio = np.where(is_known, np.minimum(ratio, 1e6), 0)
 
-    is_high = ratio > 1
-    begins = is_high & (~s.is_open | (ratio > 2 * s.told))
-    s.told[:] = np.where(begins, ratio, s.told)
-    was_open = s.is_open.copy()
-    s.calm[:] = np.where(ratio < p.back_ratio, s.calm + step_hours, 0)
-    s.opened[:] = np.where(was_open, s.opened + step_hours, 0)
-    ends = was_open & ~is_high & (s.calm >= p.back_hours)
-    adopts = was_open & ~ends & (s.opened >= p.adopt_hours)
-    s.is_open[:] = (was_open & ~ends & ~adopts) | begins
-
-    out.score[row] = ratio / (1 + ratio)
-    out.is_anomaly[row] = begins
-    out.is_open[row] = s.is_open
-    with np.errstate(invalid="ignore"):
-        usual = np.where(np.isfinite(s.profile[index, of_day]), s.profile[index, of_day], 0)
-        low = np.where(
-            np.isfinite(s.profile_low[index, of_day]), s.profile_low[index, of_day], np.nan
-        )
-        high = np.where(
-            np.isfinite(s.profile_high[index, of_day]), s.profile_high[index, of_day], np.nan
-        )
-    out.baseline[row] = np.where(is_known, level + usual, np.nan)
-    out.lower[row] = np.where(is_known, level + low, np.nan)
-    out.upper[row] = np.where(is_known, level + high, np.nan)
-
-    # Learn.
-    s.block_up[:] = np.maximum(
-        s.block_up,
-        np.minimum(residual, np.where(is_known & (up_level > 0), p.cap * up_level, np.inf)),
+def _compared(s: State, at: Integers, x: Singles, hours: Singles, p: Settings) -> _Row:
+    """Set a row against the usual value at its time of day and against the last hours."""
+    residual = x - s.level
+    weight, course = _season_weight(s), _interpolated(s.profile, at)
+    jump, away = residual - s.recent, residual - course
+    days = s.profile_days[np.arange(len(x)), (at // HOUR) % HOURS]
+    away = np.where(days >= p.known_days, away, np.float32(0))
+    deviations = np.stack([residual, -residual, jump, -jump, away, -away], axis=1)
+    limits = _limits(s, p)
+    shares = _share(deviations, limits)
+    shares[(weight < p.believed) | (days < p.judged_days), 4:] = 0
+    ratio = shares.max(axis=1)
+    known = s.hours >= p.learn_hours
+    return _Row(
+        hours=hours,
+        value=x,
+        residual=residual,
+        usual=weight * course,
+        deviations=deviations,
+        limits=limits,
+        ratio=np.where(known, ratio, np.float32(0)),
     )
-    s.block_down[:] = np.maximum(
-        s.block_down,
-        np.minimum(-residual, np.where(is_known & (down_level > 0), p.cap * down_level, np.inf)),
-    )
+
+
+def _limits(s: State, p: Settings) -> Singles:
+    """Where an alarm begins in each view: beyond the largest deviation of the last 14 days."""
+    seen = _unhalved(s.past.max(axis=2))
+    seen = np.maximum(seen, p.opposite * seen[:, OPPOSITE])
+    limits: Singles = np.maximum(p.margin * seen, p.floor * np.abs(s.level)[:, None])
+    return limits.astype(np.float32)
+
+
+def _share(deviation: Singles, limit: Singles) -> Singles:
+    """Deviation in alarm levels, 0 to ENDLESS; where the level is 0, any deviation is endless."""
+    limit = np.maximum(limit, np.float32(1e-30))
+    with np.errstate(over="ignore"):
+        share: Singles = np.clip(deviation / limit, 0, ENDLESS).astype(np.float32)
+    return share
+
+
+def _season_weight(s: State) -> Singles:
+    """How far the course of the day is believed: 0 when it does not predict, 1 when it halves."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        gain = 2 * (1 - s.season_error / s.flat_error)
+    weight: Singles = np.clip(np.nan_to_num(gain, nan=0.0, neginf=0.0), 0, 1).astype(np.float32)
+    return weight
+
+
+def _interpolated(profile: Singles, at: Integers) -> Singles:
+    """Course of the day between the middles of its hours."""
+    position = (at % (HOURS * HOUR)) / HOUR - 0.5
+    hour = np.floor(position).astype(np.int64)
+    part = (position - hour).astype(np.float32)
+    index = np.arange(len(at))
+    early, late = profile[index, hour % HOURS], profile[index, (hour + 1) % HOURS]
+    between: Singles = early + part * (late - early)
+    return between
+
+
+def _episodes(s: State, row: _Row, p: Settings) -> tuple[Flags, Integers]:
+    """Open, tell and end episodes; the rows that are told, and who adopts its new level."""
+    high = row.ratio > 1
+    returns = high & _is_former(s, row, p)
+    _go_back(s, np.flatnonzero(returns), p)
+    high &= ~returns
+    begins = high & (~s.is_open | (row.ratio > p.again * s.told))
+    s.told[:] = np.where(begins, row.ratio, s.told)
+    s.calm_hours[:] = np.where(row.ratio < p.calm_ratio, s.calm_hours + row.hours, 0)
+    s.open_hours[:] = np.where(s.is_open, s.open_hours + row.hours, 0)
+    ends = s.is_open & (returns | (~high & (s.calm_hours >= p.calm_hours)))
+    adopts = s.is_open & ~ends & (s.open_hours >= p.adopt_hours)
+    s.is_open[:] = (s.is_open & ~ends) | begins
+    return begins, np.flatnonzero(adopts)
+
+
+def _is_former(s: State, row: _Row, p: Settings) -> Flags:
+    """Whether a row lies where the series was before it adopted its present level."""
+    away = row.value - s.former
+    known = np.isfinite(s.former) & (s.former_age < p.former_hours)
+    deviations = np.stack([away, -away], axis=1)
+    near: Flags = known & (_share(deviations, row.limits[:, :2]).max(axis=1) <= 1)
+    return near
+
+
+def _go_back(s: State, who: Integers, p: Settings) -> None:
+    """Take the former level as the present one."""
+    if len(who):
+        former = s.former[who]
+        _restart(s, who, np.where(_newest(s, who, p), former[:, None], np.float32(np.nan)))
+        s.former[who] = np.nan
+
+
+def _newest(s: State, who: Integers, p: Settings) -> Flags:
+    """Columns of the ring that hold the last `adopt_hours`."""
+    age = (s.place[who][:, None].astype(np.int64) - np.arange(SLOTS)) % SLOTS
+    newest: Flags = age < int(p.adopt_hours * HOUR / SLOT_SECONDS)
+    return newest
+
+
+def _restart(s: State, who: Integers, ring: Singles) -> None:
+    """Begin anew at the level of `ring`."""
+    s.ring[who] = ring
+    s.level[who] = _median(ring)
+    s.recent[who] = 0
+
+
+def _adopt(s: State, who: Integers, p: Settings) -> None:
+    """Take the median of the last hours as the level, where it has really moved there."""
+    if not len(who):
+        return
+    ring = np.where(_newest(s, who, p), s.ring[who], np.float32(np.nan))
+    level, before = _median(ring), s.level[who]
+    limits = _limits(s.take(who), p)[:, :2]
+    moved = np.stack([level - before, before - level], axis=1) > p.calm_ratio * limits
+    is_moved = moved.any(axis=1)
+    who, ring, before = who[is_moved], ring[is_moved], before[is_moved]
+    _restart(s, who, ring)
+    s.former[who] = before
+    s.former_age[who] = 0
+    s.is_open[who] = False
+    s.calm_hours[who] = 0
+
+
+def _tell(
+    s: State,
+    at: Integers,
+    row: _Row,
+    begins: Flags,
+    *,
+    into: tuple[Verdicts, Integers | slice],
+    settings: Settings,
+) -> None:
+    """Write the verdicts of measured rows to their places."""
+    out, where = into
+    index, hour = np.arange(len(at)), (at // HOUR) % HOURS
+    known = s.hours >= settings.learn_hours
+    level = row.value - row.residual
+    baseline = np.where(known, level + row.usual, np.nan)
+    ranged = known & (s.profile_days[index, hour] > 0)
+    lower = np.where(ranged, level + s.profile_low[index, hour], np.nan)
+    upper = np.where(ranged, level + s.profile_high[index, hour], np.nan)
+    ratio = row.ratio.astype(np.float64)
+    out.score[where] = ratio / (1 + ratio)
+    out.is_anomaly[where] = begins
+    out.is_open[where] = s.is_open
+    out.baseline[where] = baseline
+    out.lower[where] = np.minimum(lower, baseline)
+    out.upper[where] = np.maximum(upper, baseline)
+
+
+def _learn(s: State, row: _Row, p: Settings) -> None:
+    """Take a row into the block, the hour and the mean of the last hours."""
+    known = (s.hours >= p.learn_hours)[:, None] & (row.limits > 0)
+    most = np.where(known, p.cap * row.limits, np.float32(np.inf))
+    s.current[:] = np.maximum(s.current, np.minimum(row.deviations, most))
+    up, down = most[:, 0], most[:, 1]
+    residual = np.clip(row.residual, -down, up)
+    is_new = s.hour_count == 0
+    s.hour_low[:] = np.where(is_new, residual, np.minimum(s.hour_low, residual))
+    s.hour_high[:] = np.where(is_new, residual, np.maximum(s.hour_high, residual))
     s.hour_sum[:] += residual
     s.hour_count[:] += 1
-    s.hour_low[:] = np.where(s.hour_count > 1, np.minimum(s.hour_low, residual), residual)
-    s.hour_high[:] = np.where(s.hour_count > 1, np.maximum(s.hour_high, residual), residual)
-    _learn_level(s, now, x)
-    _adopt(s, np.flatnonzero(adopts), p)
+    jump = np.clip(row.deviations[:, 2], -most[:, 3], most[:, 2])
+    weight = 1 - np.exp(-np.maximum(row.hours, np.float32(1 / 60)) / p.recent_hours)
+    s.recent[:] += weight.astype(np.float32) * jump
 
 
-def _highest(blocks: Singles) -> Singles:
-    """Highest of the remembered blocks; 0 where there is none."""
-    highest: Singles = np.nan_to_num(np.fmax.reduce(blocks, axis=1), nan=0.0)
-    return highest
+def _close_blocks(s: State, before: Integers, now: Integers) -> None:
+    """Move the largest deviations of finished blocks to the past."""
+    who = np.flatnonzero(now // BLOCK_SECONDS != before // BLOCK_SECONDS)
+    if len(who):
+        latest = _halved(s.current[who])
+        s.past[who] = np.concatenate([latest[:, :, None], s.past[who, :, :-1]], axis=2)
+        s.current[who] = 0
 
 
-def _close_blocks(s: State, now: Integers, p: Settings) -> None:
-    """Move finished blocks' maxima to the rings."""
-    block = now // int(p.block_hours * HOUR)
-    changed = np.flatnonzero(block != s.block)
-    old = changed[s.block[changed] != NEVER]
-    if len(old):
-        s.ups[old, 1:] = s.ups[old, :-1]
-        s.downs[old, 1:] = s.downs[old, :-1]
-        s.ups[old, 0] = s.block_up[old]
-        s.downs[old, 0] = s.block_down[old]
-    s.block_up[changed] = 0
-    s.block_down[changed] = 0
-    s.block[:] = block
+def _halved(numbers: Singles) -> Halves:
+    """Upper halves of numbers of 0 or more, to 8 bits; they order as the numbers do."""
+    # Minus zero would be the largest of all.
+    bits = np.ascontiguousarray(np.abs(numbers), np.float32).view(np.uint32)
+    halves: Halves = ((bits + np.uint32(0x8000)) >> 16).astype(np.uint16)
+    return halves
 
 
-def _close_hours(s: State, now: Integers, p: Settings) -> None:
-    """Move finished hours into the profile of the day."""
-    hour = now // HOUR
-    changed = np.flatnonzero(hour != s.hour)
-    if not len(changed):
+def _unhalved(halves: Halves) -> Singles:
+    """The numbers that `_halved` has stored."""
+    numbers: Singles = (halves.astype(np.uint32) << 16).view(np.float32)
+    return numbers
+
+
+def _close_hours(s: State, before: Integers, now: Integers, p: Settings) -> None:
+    """Take finished hours into the course of the day, after it was tried on them."""
+    who = np.flatnonzero((now // HOUR != before // HOUR) & (s.hour_count > 0))
+    if not len(who):
         return
-    old = changed[s.hour_count[changed] > 0]
-    of_day = s.hour[old] % HOURS
-    days = s.profile_days[old, of_day] + 1
+    hour = (before[who] // HOUR) % HOURS
+    mean = _trimmed(s.hour_sum[who], s.hour_count[who], s.hour_low[who], s.hour_high[who])
+    days = s.profile_days[who, hour] + 1
+    tried = days > 1
+    weight = np.where(tried, np.float32(1 / p.season_hours), 0).astype(np.float32)
+    usual = s.profile[who, hour]
+    s.flat_error[who] += weight * (np.abs(mean) - s.flat_error[who])
+    s.season_error[who] += weight * (np.abs(mean - usual) - s.season_error[who])
     weight = np.maximum(1 / days, 1 / p.profile_days).astype(np.float32)
     for profile, value in (
-        (s.profile, s.hour_sum[old] / s.hour_count[old]),
-        (s.profile_low, s.hour_low[old]),
-        (s.profile_high, s.hour_high[old]),
+        (s.profile, mean),
+        (s.profile_low, s.hour_low[who]),
+        (s.profile_high, s.hour_high[who]),
     ):
-        before = np.where(days > 1, profile[old, of_day], value)
-        profile[old, of_day] = before + weight * (value - before)
-    s.profile_days[old, of_day] = np.minimum(days, 10_000)
-    s.hour_sum[changed] = 0
-    s.hour_count[changed] = 0
-    s.hour[changed] = hour[changed]
+        profile[who, hour] += weight * (value - profile[who, hour])
+    s.profile_days[who, hour] = np.minimum(days, 10_000)
+    s.hour_sum[who] = 0
+    s.hour_count[who] = 0
 
 
-def _learn_level(s: State, now: Integers, x: Singles) -> None:
-    """Keep one value per slot of the last day, and their median."""
-    slot = now // SLOT_SECONDS
-    steps = np.where(s.slot == NEVER, 1, slot - s.slot)
-    changed = np.flatnonzero(steps > 0)
-    if not len(changed):
+def _trimmed(total: Singles, count: Singles, low: Singles, high: Singles) -> Singles:
+    """Mean without the lowest and the highest of four or more: one spike is no course of a day."""
+    inner = count >= PEAKED
+    total = np.where(inner, total - low - high, total)
+    mean: Singles = (total / np.where(inner, count - 2, count)).astype(np.float32)
+    return mean
+
+
+def _learn_level(s: State, before: Integers, now: Integers, x: Singles) -> None:
+    """Keep the first value of each 20 minutes of the last day, and the median of them."""
+    steps = now // SLOT_SECONDS - before // SLOT_SECONDS
+    who = np.flatnonzero(steps > 0)
+    if not len(who):
         return
-    steps = steps[changed]
-    steps = np.where(steps > SLOTS // 8, 1, steps)
-    ring = s.ring[changed]
-    place = s.place[changed].astype(np.int64)
+    # A gap of more than three hours is left out, so that the day before it is still the level.
+    steps = np.where(steps[who] > SLOTS // 8, 1, steps[who])
+    ring, place = s.ring[who], s.place[who].astype(np.int64)
     for k in range(1, int(steps.max())):
         skipped = np.flatnonzero(steps > k)
         ring[skipped, (place[skipped] + k) % SLOTS] = np.nan
     place = (place + steps) % SLOTS
-    ring[np.arange(len(changed)), place] = x[changed]
-    s.ring[changed] = ring
-    s.place[changed] = place
-    s.slot[changed] = slot[changed]
-    s.level[changed] = _median(ring)
+    ring[np.arange(len(who)), place] = x[who]
+    s.ring[who] = ring
+    s.place[who] = place
+    s.level[who] = _median(ring)
 
 
 def _median(ring: Singles) -> Singles:
-    """Median of each row's measured values."""
+    """Median of each row's known values; at least one is known."""
     ordered = np.sort(ring, axis=1)
     count = np.isfinite(ordered).sum(axis=1)
     index = np.arange(len(ring))
-    low = ordered[index, np.maximum((count - 1) // 2, 0)]
-    high = ordered[index, np.minimum(count // 2, SLOTS - 1)]
-    median: Singles = ((low + high) / 2).astype(np.float32)
+    middle = ordered[index, (count - 1) // 2], ordered[index, count // 2]
+    median: Singles = ((middle[0] + middle[1]) / 2).astype(np.float32)
     return median
-
-
-def _adopt(s: State, who: Integers, p: Settings) -> None:
-    """Take the last hours as the new level."""
-    if not len(who):
-        return
-    keep = int(p.adopt_hours * HOUR / SLOT_SECONDS)
-    age = (s.place[who][:, None].astype(np.int64) - np.arange(SLOTS)) % SLOTS
-    ring = np.where(age < keep, s.ring[who], np.float32(np.nan))
-    s.ring[who] = ring
-    s.level[who] = _median(ring)
 
 
 def detect_rows(
