@@ -42,6 +42,7 @@ from resmon_assets.catch_up import (
 )
 from resmon_assets.forecast.headroom_window import HEADROOM_DAY
 from resmon_assets.forecast.refresh import FORECAST_DAY
+from resmon_assets.forecast.scoring import SCORE_DAY
 from resmon_assets.freshness import freshness_checks, freshness_key
 from resmon_assets.naming import (
     ANOMALY_REPORTS,
@@ -49,6 +50,7 @@ from resmon_assets.naming import (
     CAPACITY_FORECASTS,
     DAGSTER_HISTORY,
     DEGRADATION_REPORTS,
+    FORECAST_SCORES,
     HEADROOM,
     PRUNED,
     RAW_FILE_SYSTEMS,
@@ -173,8 +175,8 @@ metrics_1day_job = define_asset_job(
 
 forecasts_job = define_asset_job(
     "forecasts_job",
-    selection=watched_assets(CAPACITY_FORECASTS, HEADROOM),
-    description="What the closed UTC day lets expect.",
+    selection=watched_assets(CAPACITY_FORECASTS, FORECAST_SCORES, HEADROOM),
+    description="What the closed UTC day lets expect, and how right its own forecasts were.",
     executor_def=in_process_executor,
     tags={"dagster/priority": "2"},
 )
@@ -361,6 +363,10 @@ WATCHED = (
         )
         for asset in (TRENDS, DEGRADATION)
     ),
+    replace(
+        _watch(SCORE_DAY, forecasts_job.name, is_from_samples=False),
+        source=table_of(CAPACITY_FORECASTS),
+    ),
     # By a job of its own: hours older than raw can be computed again, but not with their tiers.
     replace(
         _watch(USAGE_ASSET, resource_usage_job.name, is_live=True),
@@ -403,7 +409,12 @@ def _downstream(watched: Watched) -> Iterator[Downstream]:
     yield Downstream(watched.table, raw, window=watched.window, reach="any")
 
 
-NOT_FROM_RAW = frozenset({CAPACITY_FORECASTS, HEADROOM, UTILIZATION_TRENDS, DEGRADATION_REPORTS})
+NOT_FROM_RAW = frozenset(
+    {
+        *(CAPACITY_FORECASTS, FORECAST_SCORES, HEADROOM),
+        *(UTILIZATION_TRENDS, DEGRADATION_REPORTS),
+    }
+)
 """Computed from tables that are kept for months or for ever: raw does not wait for them, so that a
 broken forecast fills no disk."""
 

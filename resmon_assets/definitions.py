@@ -18,6 +18,7 @@ from resmon_assets.archive.checks import archive_raw_samples_checks
 from resmon_assets.forecast.assets import forecast_capacity_forecasts
 from resmon_assets.forecast.checks import FORECAST_CHECKS
 from resmon_assets.forecast.headroom_assets import HEADROOM_CHECKS, forecast_headroom
+from resmon_assets.forecast.score_assets import SCORE_CHECKS, forecast_forecast_scores
 from resmon_assets.raw.assets import raw_filesystem_usage, raw_server_resource_metrics
 from resmon_assets.raw.checks import raw_checks
 from resmon_assets.raw.collect_now import collect_now_job
@@ -61,6 +62,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> Definitio
             *DAILY_ASSETS,
             anomaly_anomaly_reports,
             forecast_headroom,
+            forecast_forecast_scores,
             archive_raw_samples,
             retention_dagster_history,
             pruned_partitions_asset(automation.DOWNSTREAM),
@@ -74,6 +76,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> Definitio
             *DAILY_CHECKS,
             anomaly_reports_checks,
             HEADROOM_CHECKS,
+            SCORE_CHECKS,
             raw_checks,
             automation.FRESHNESS_CHECKS,
             archive_raw_samples_checks,

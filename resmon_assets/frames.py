@@ -410,6 +410,29 @@ CAPACITY_FORECAST_ROWS = (
 )
 """forecast.capacity_forecasts."""
 
+FORECAST_SCORE_KEY = (
+    *("organization_id", "server_id", "metric", "mount", "method", "age_days"),
+    "bucket_start",
+)
+"""Primary key of forecast.forecast_scores, in its order."""
+
+FORECAST_SCORE_ROWS = (
+    Column("bucket_start", INSTANT, is_nullable=False),
+    Column("organization_id", pl.Int32(), is_nullable=False),
+    Column("server_id", pl.Int32(), is_nullable=False),
+    Column("value", pl.Float32(), "the metric's", is_nullable=False),
+    Column("actual", pl.Float32(), "the metric's", is_nullable=False),
+    Column("absolute_error", pl.Float32(), "the metric's", is_nullable=False),
+    Column("scale", pl.Float32(), "the metric's"),
+    Column("age_days", pl.Int16(), "days", is_nullable=False),
+    Column("is_inside_80", pl.Boolean(), is_nullable=False),
+    Column("is_inside_95", pl.Boolean(), is_nullable=False),
+    Column("metric", pl.String(), is_nullable=False),
+    Column("mount", pl.String(), is_nullable=False),
+    Column("method", pl.String(), is_nullable=False),
+)
+"""forecast.forecast_scores."""
+
 
 def schema_of(columns: tuple[Column, ...], *, only: tuple[str, ...] | None = None) -> pl.Schema:
     """Polars schema of `columns`, or of those named in `only`, in that order."""

@@ -49,6 +49,7 @@ PURE = (
     "resmon_assets/rollup/tree.py",
     "resmon_assets/rollup/percentiles.py",
     "resmon_assets/rollup/metrics.py",
+    "resmon_assets/forecast/scores.py",
     "resmon_resources/probe/framing.py",
     "resmon_resources/probe/reading.py",
 )

@@ -23,7 +23,8 @@ begin
             anomaly.utilization_trends,
             anomaly.degradation_reports,
             forecast.headroom,
-            forecast.capacity_forecasts
+            forecast.capacity_forecasts,
+            forecast.forecast_scores
         to resmon_reader;
         grant select (organization_id, name, parent_id) on inventory.organizations to resmon_reader;
         grant select (organization_id, resource, limit_value, valid_from) on inventory.quotas to resmon_reader;

@@ -28,6 +28,7 @@ begin
             forecast.headroom,
             anomaly.detector_state,
             forecast.capacity_forecasts,
+            forecast.forecast_scores,
             inventory.maintenance_window,
             inventory.organizations,
             inventory.organization_period,

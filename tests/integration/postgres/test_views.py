@@ -119,9 +119,12 @@ def test_every_column_is_explained_and_every_view_uses_the_readers_rights(db):
         for name in (
             "anomaly_reports",
             "capacity_forecasts",
+            "degradation_reports",
             "filesystem_status",
             "filesystem_usage",
             "filesystem_usage_1day",
+            "forecast_scores",
+            "headroom",
             "metric_aggregations",
             "organization_metrics",
             "organization_quotas",
@@ -129,6 +132,7 @@ def test_every_column_is_explained_and_every_view_uses_the_readers_rights(db):
             "organizations",
             "server_resource_metrics",
             "server_status",
+            "utilization_trends",
         )
     ]
 
