@@ -304,7 +304,6 @@ def _begun(series: Series, moment: Moment, opinion: Opinion, row: int, column: i
     """An episode at its first time step."""
     is_server = series.metric == WHOLE_SERVER
     value = None if is_server else float(moment.values[row, moment.metrics.index(series.metric)])
-    low = None if is_server else _known(opinion.low[row, column])
     episode = Episode(
         started_at=moment.at,
         ended_at=None,
@@ -312,8 +311,7 @@ def _begun(series: Series, moment: Moment, opinion: Opinion, row: int, column: i
         superseded_at=None,
         peak_value=value,
         baseline=None if is_server else _known(opinion.baseline[row, column]),
-        # No metric can be below 0; what learns from differences may expect it.
-        usual_low=None if low is None else max(0.0, low),
+        usual_low=None if is_server else _low(opinion.low[row, column]),
         usual_high=None if is_server else _known(opinion.high[row, column]),
         change_percent=None,
         score=_single(opinion.score[row, column]),
@@ -379,7 +377,7 @@ def _named(moment: Moment, opinion: Opinion, row: int) -> Iterator[Level]:
             if usual is None
             else (
                 _known(usual.baseline[row, column]),
-                _known(usual.low[row, column]),
+                _low(usual.low[row, column]),
                 _known(usual.high[row, column]),
             )
         )
@@ -402,6 +400,11 @@ def _is_measured(moment: Moment, opinion: Opinion, row: int, column: int) -> boo
 def _known(value: np.float64) -> float | None:
     """A finite number, or None."""
     return float(value) if math.isfinite(value) else None
+
+
+def _low(value: np.float64) -> float | None:
+    """The lower end of a usual range: no metric can be below 0, whatever differences expect."""
+    return max(0.0, float(value)) if math.isfinite(value) else None
 
 
 def _single(score: np.float64) -> float:
