@@ -17,6 +17,7 @@ from dagster import (
 )
 from pydantic import Field
 
+from resmon_assets.anomaly.picture import hour_picture
 from resmon_assets.anomaly.refresh import REPORTS, Carried, refresh_reports
 from resmon_assets.frames import EPISODE_ROWS
 from resmon_assets.naming import ANOMALY_REPORTS, BATCH_POOL, OWNER, TIER_5MIN
@@ -37,6 +38,10 @@ REPORTS_ASSET = WindowAsset(key=ANOMALY_REPORTS, table=REPORTS, partitions=runni
 AUTOMATIC_TAGS = ("dagster/schedule_name", "dagster/sensor_name", "resmon/catch_up")
 """A run with one of these was asked for by no person; which of its hours a person wishes is in the
 ledger."""
+
+
+MAXIMUM_HOURS_OF_PICTURE = 2
+"""A run at the turn of the hour has the hour that is over and the one that begins."""
 
 
 class AnomalyReportsConfig(Config):
@@ -102,7 +107,8 @@ def anomaly_anomaly_reports(
             ),
             report=report,
         )
-    return MaterializeResult(metadata=report(done))
+        metadata = report(done) | picture(postgres, done)
+    return MaterializeResult(metadata=metadata)
 
 
 def is_by_person(tags: Mapping[str, str]) -> bool:
@@ -119,3 +125,15 @@ def report(done: Sequence[Refreshed]) -> Metadata:
         totals = last.stored.totals if last.stored is not None else {}
         metadata |= {name: MetadataValue.int(count) for name, count in totals.items()}
     return metadata
+
+
+def picture(postgres: PostgresResource, done: Sequence[Refreshed]) -> Metadata:
+    """The most urgent episodes of an hour that this run has closed.
+
+    None of many hours at once, and none in five-minute runs but those at the turn of the hour.
+    """
+    closed = [d.outcome for d in done if d.outcome.is_complete and d.outcome.buckets_computed]
+    if not closed or len(done) > MAXIMUM_HOURS_OF_PICTURE:
+        return {}
+    markdown = hour_picture(postgres, start=max(outcome.start for outcome in closed))
+    return {"urgent": MetadataValue.md(markdown)} if markdown is not None else {}
