@@ -149,8 +149,8 @@ def draw_panels(panels: list[Panel]) -> bytes:
     figure.set_size_inches(6.4, 1.2 * rows)
     height = 1.0 / rows
     for number, panel in enumerate(shown):
-        left, bottom = 0.01 + 0.5 * (number % 2), 1 - height * (number // 2 + 1)
-        axes = figure.add_axes((left, bottom + 0.17 * height, 0.47, 0.62 * height))
+        left, bottom = 0.025 + 0.5 * (number % 2), 1 - height * (number // 2 + 1)
+        axes = figure.add_axes((left, bottom + 0.17 * height, 0.46, 0.62 * height))
         _draw(axes, panel)
         title = panel.title[:_TITLE_LETTERS]
         figure.text(left, bottom + 0.87 * height, title, color=INK, fontsize=6)
