@@ -140,26 +140,27 @@ def weekly_theta(values: Floats, origins: Sequence[int], horizon: int) -> Floats
     return _weekly(values, origins, horizon)[1]
 
 
-def robust_slope(values: Floats, origins: Sequence[int], horizon: int) -> Floats:
-    """Theil and Sen's slope from the last week's level on; flat without Mann and Kendall's trend.
-
-    The slope is the median over all pairs of the last 60 values (Sen 1968, Journal of the American
-    Statistical Association 63); the test is that of Kendall at 5 %, without correction for ties.
-    """
+def straight_line(values: Floats, origins: Sequence[int], horizon: int) -> Floats:
+    """Least-squares line through the last 60 values, continued."""
     out = np.empty((len(values), len(origins), horizon))
     for i, o in enumerate(origins):
         seen = values[:, max(0, o - SLOPE_STEPS) : o]
         n = seen.shape[1]
-        first, second = np.triu_indices(n, 1)
-        differences = seen[:, second] - seen[:, first]
-        balance = np.abs(np.sign(differences).sum(axis=1))
-        is_trend = (balance - 1) / np.sqrt(n * (n - 1) * (2 * n + 5) / 18) > TREND_QUANTILE
-        slope = np.zeros(len(values))
-        slope[is_trend] = np.median(differences[is_trend] / (second - first), axis=1)
-        to_now = seen[:, -WEEK:] + slope[:, None] * np.arange(min(n, WEEK))[::-1]
-        level = np.median(to_now, axis=1)
-        out[:, i] = level[:, None] + slope[:, None] * np.arange(1, horizon + 1)
+        x = np.arange(n) - (n - 1) / 2
+        slope = (seen * x).sum(axis=1) / max(float(x @ x), 1.0)
+        ahead = np.arange(1, horizon + 1) + (n - 1) / 2
+        out[:, i] = seen.mean(axis=1)[:, None] + slope[:, None] * ahead
     return out
+
+
+def robust_slope(values: Floats, origins: Sequence[int], horizon: int) -> Floats:
+    """Theil and Sen's slope from the last week's level on; flat where no trend is found."""
+    return _sloped(values, origins, horizon, WEEK)
+
+
+def robust_drift(values: Floats, origins: Sequence[int], horizon: int) -> Floats:
+    """Theil and Sen's slope from the last value on: what a disk does that only fills up."""
+    return _sloped(values, origins, horizon, 1)
 
 
 def combination(values: Floats, origins: Sequence[int], horizon: int) -> Floats:
@@ -192,6 +193,29 @@ def _weekly(values: Floats, origins: Sequence[int], horizon: int) -> tuple[Float
     return flat, flat + rises
 
 
+def _sloped(values: Floats, origins: Sequence[int], horizon: int, recent: int) -> Floats:
+    """Theil and Sen's slope from the median of the last `recent` values on.
+
+    The slope is the median over all pairs of the last 60 values (Sen 1968, Journal of the American
+    Statistical Association 63), and zero unless Kendall's test finds a trend at 5 % (Mann 1945,
+    Econometrica 13), without correction for ties.
+    """
+    out = np.empty((len(values), len(origins), horizon))
+    for i, o in enumerate(origins):
+        seen = values[:, max(0, o - SLOPE_STEPS) : o]
+        n = seen.shape[1]
+        first, second = np.triu_indices(n, 1)
+        differences = seen[:, second] - seen[:, first]
+        balance = np.abs(np.sign(differences).sum(axis=1))
+        is_trend = (balance - 1) / np.sqrt(n * (n - 1) * (2 * n + 5) / 18) > TREND_QUANTILE
+        slope = np.zeros(len(values))
+        slope[is_trend] = np.median(differences[is_trend] / (second - first), axis=1)
+        to_now = seen[:, -recent:] + slope[:, None] * np.arange(min(n, recent))[::-1]
+        level = np.median(to_now, axis=1)
+        out[:, i] = level[:, None] + slope[:, None] * np.arange(1, horizon + 1)
+    return out
+
+
 def _by_weekday(values: Floats) -> Floats:
     """Usual deviation of the seven weekdays (S, 7), the one that follows the last value first."""
     weeks = values.shape[1] // WEEK
@@ -218,7 +242,8 @@ METHODS: dict[str, Method] = {
     "weekly_theta": weekly_theta,
     "damped_trend": damped_trend,
     "robust_slope": robust_slope,
+    "straight_line": straight_line,
+    "robust_drift": robust_drift,
     "overall_mean": overall_mean,
-    "last_value": last_value,
 }
 """Single methods that a series may get instead of the combination."""

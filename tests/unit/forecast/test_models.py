@@ -129,6 +129,15 @@ def test_a_choice_of_a_model_that_is_no_more_is_made_anew():
     assert_frame_equal(again.points, fresh.points)
 
 
+def test_an_earlier_choice_with_a_hole_is_made_anew():
+    """Would let back: bands of not-a-number, out of a choice that an older version stored."""
+    rows = history(NOISE[0])
+    fresh = forecast_rows(rows, horizon=5, step="1d")
+    old = fresh.choices.with_columns(pl.lit(None, pl.Float64).alias("growth"))
+    again = forecast_rows(rows, horizon=5, step="1d", chosen=old)
+    assert_frame_equal(again.points, fresh.points)
+
+
 def test_choices_have_the_schema_that_callers_store():
     """Would let back: a choice that cannot be read again a week later."""
     rows = history(NOISE[0]).with_columns(pl.lit(4, pl.Int64).alias("series"))
@@ -175,3 +184,54 @@ def test_bands_are_in_order_and_finite_whatever_the_history(
     assert disorder(found.points) == 0
     with_a_value = sum(any(v is not None for v in values) for values in series)
     assert found.points.height == 30 * with_a_value
+
+
+def test_a_series_that_grows_gets_a_model_that_grows():
+    """Would let back: a disk that fills up, forecast to stay as it is."""
+    growth = 40 + 0.5 * np.arange(60) + RANDOM.normal(0, 0.5, 60)
+    found = forecast_rows(history(growth), horizon=30, step="1d")
+    assert found.points["value"][-1] == pytest.approx(40 + 0.5 * 89, abs=1.5)
+    assert found.choices["model"][0] in {"straight_line", "robust_slope", "robust_drift"}
+
+
+def test_noise_without_a_trend_keeps_the_combination():
+    """Would let back: the luckiest of many methods chosen for every series."""
+    models = forecast_rows(history(*NOISE), horizon=7, step="1d").choices["model"].to_list()
+    assert models.count("combination") >= 36
+
+
+def test_a_forecast_goes_on_from_a_new_level():
+    """Would let back: a level between the old one and the new, which never was."""
+    values = np.r_[NOISE[0][:20], NOISE[0][20:] + 40]
+    found = forecast_rows(history(values), horizon=7, step="1d").points
+    assert found["value"].is_between(85, 95).all()
+
+
+def test_bands_hold_what_they_promise_on_independent_noise():
+    """Would let back: bands twice as wide, or half, as the errors of the past say."""
+    values = np.random.default_rng(9).normal(50, 3, size=(300, 37))
+    found = forecast_rows(history(*values[:, :30]), horizon=7, step="1d").points
+    actual = pl.Series(values[:, 30:].ravel())
+    inside_80 = actual.is_between(found["lower_80"], found["upper_80"]).to_numpy().mean()
+    inside_95 = actual.is_between(found["lower_95"], found["upper_95"]).to_numpy().mean()
+    assert 0.76 < inside_80 < 0.92
+    assert 0.93 < inside_95 < 1.0
+
+
+def test_bands_widen_for_a_walk_more_than_for_noise():
+    """Would let back: one growth for all, too narrow for a walk and too wide for noise."""
+    steps = np.random.default_rng(2).normal(size=(40, 60))
+    growth = [
+        forecast_rows(history(*v), horizon=30, step="1d").choices["growth"].to_numpy().mean()
+        for v in (steps + 50, steps.cumsum(axis=1) + 50)
+    ]
+    assert growth[0] < 0.25
+    assert growth[1] > 0.3
+
+
+def test_bands_of_an_hour_that_varies_more_are_wider():
+    """Would let back: the band of the night as wide as that of the busy hour."""
+    noise = np.random.default_rng(4).normal(size=(14, 24)) * np.where(np.arange(24) < 12, 0.2, 4)
+    found = forecast_rows(history((noise + 50).ravel(), hours=1), horizon=24, step="1h").points
+    width = (found["upper_80"] - found["lower_80"]).to_numpy()
+    assert width[:12].mean() < 0.6 * width[12:].mean()
