@@ -27,6 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "metrics": ("resmon_cli.metrics", "Samples or statistics of servers, as a table or a file."),
     "detect": ("resmon_cli.detect", "Find anomalies in a file of measurements."),
     "forecast": ("resmon_cli.forecast", "Forecast the series of a file of measurements."),
+    "demo": ("resmon_cli.demo", "A fleet that does not exist, to try Resmon with."),
     "archive": ("resmon_cli.archive", "Archived days of samples: list, verify, restore."),
 }
 """Command -> (module, one line of help). The module has a click command called `<name>_command`."""

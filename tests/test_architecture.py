@@ -21,6 +21,10 @@ MAY_NOT_IMPORT = {
 }
 PURE = (
     "resmon_assets/forecast/headroom.py",
+    "resmon_assets/demo/judgement.py",
+    "resmon_assets/demo/plan.py",
+    "resmon_assets/demo/samples.py",
+    "resmon_assets/demo/signals.py",
     "resmon_assets/forecast/capacity.py",
     "resmon_assets/forecast/limits.py",
     "resmon_assets/anomaly/daily.py",

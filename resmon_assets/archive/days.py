@@ -113,7 +113,7 @@ def archive_day(
             revision = raw_revision(snapshot.connection, **window)
             counts: dict[datetime, int] = dict(
                 snapshot.connection.execute(
-                    load_query("raw", "count_hours").encode(), window
+                    load_query("archive", "count_hours").encode(), window
                 ).fetchall()
             )
             stored = _stored_manifest(store, day, has_raw=bool(counts))

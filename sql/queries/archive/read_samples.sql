@@ -1,4 +1,4 @@
--- All samples of [%(start)s, %(end)s), at most an hour, in the columns and the order of the archive.
+-- All samples but those of the demo fleet of [%(start)s, %(end)s), at most an hour, in the columns and the order of the archive.
 -- Plan: bitmap scan of the day's partition by its block range index; sorted by the caller, who is faster at it.
 select
     server_id,
@@ -21,3 +21,7 @@ select
 from raw.server_resource_metrics
 where collected_at >= %(start)s
     and collected_at < %(end)s
+    and server_id not in (
+        select d.server_id
+        from demo.servers as d
+    )

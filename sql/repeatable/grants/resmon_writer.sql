@@ -46,6 +46,8 @@ begin
             ops.retention_policy,
             ops.pruned_partition
         to resmon_writer;
+        grant usage on schema demo to resmon_writer;
+        grant select, insert, update, delete on all tables in schema demo to resmon_writer;
         grant select on ops.schema_migrations, ops.schema_repeatables to resmon_writer;
         grant execute on function
             ops.ensure_partitions(regclass, text, timestamptz, timestamptz),

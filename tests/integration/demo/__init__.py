@@ -1,0 +1,1 @@
+"""Catching up on a real PostgreSQL and a real Dagster instance."""
