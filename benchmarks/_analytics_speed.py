@@ -22,7 +22,7 @@ from resmon_assets.anomaly import combined, detector
 from resmon_assets.forecast.models import forecast_rows
 
 METRICS = 5
-STEP_SECONDS = 300
+STEP_SECONDS, HOUR_SECONDS = 300, 3600
 ROWS_OF_AN_HOUR = 12
 TIMES = 3
 
@@ -71,14 +71,15 @@ def measure_pass(servers: int, warm_up: int) -> list[Figure]:
     """A five-minute pass of both detectors: states from bytes, rows of the hour, states to bytes.
 
     The rows of the running hour are judged from the states of its start: 1 to 12 of them. Before
-    it come `warm_up` rows, so that the states are full.
+    it come `warm_up` hours, a row each: what the detectors remember is counted in hours, and so
+    the states are as large as they get.
     """
     generator = np.random.default_rng(15)
     series = servers * METRICS
     single, together = detector.empty_state(series), combined.empty_state(servers, METRICS)
-    say(f"Warming up {series:,} series for {warm_up} rows ...")
+    say(f"Warming up {series:,} series for {warm_up} hours ...")
     for step in range(warm_up):
-        at = _EPOCH + step * STEP_SECONDS
+        at = _EPOCH + step * HOUR_SECONDS
         values = fleet_values(generator, servers, at=at)
         single, _ = detector.advance(single, np.full(series, at), values.ravel())
         together, _ = combined.advance(together, np.full(servers, at), values)
@@ -89,7 +90,7 @@ def measure_pass(servers: int, warm_up: int) -> list[Figure]:
         Figure("detector_state_bytes_per_series", len(stored[0]) / series, "bytes", params),
         Figure("combined_state_bytes_per_server", len(stored[1]) / servers, "bytes", params),
     ]
-    first = _EPOCH + warm_up * STEP_SECONDS
+    first = _EPOCH + warm_up * HOUR_SECONDS
     for name, rows in (
         ("detect_pass_seconds", ROWS_OF_AN_HOUR),
         ("detect_pass_of_1_row_seconds", 1),

@@ -157,7 +157,7 @@ def main() -> None:
     parser.add_argument("--data-set", choices=[*DETECT_LEVELS, *FORECASTS], action="append")
     parser.add_argument("--no-baselines", action="store_true", help="without the kit's references")
     parser.add_argument("--servers", type=int, default=10_000, help="of part speed; 5 series each")
-    parser.add_argument("--warm-up", type=int, default=288, help="rows before the measured hour")
+    parser.add_argument("--warm-up", type=int, default=384, help="hours before the measured one")
     options = parser.parse_args()
     parts = options.part or ["detect", "forecast", "speed"]
     if not options.part and not (options.shared / "eval").is_dir():
