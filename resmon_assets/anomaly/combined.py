@@ -24,10 +24,10 @@ HOURS = 24
 NEVER = np.iinfo(np.int64).min // 2
 LARGEST = float(np.finfo(np.float32).max)
 TINY = 1e-9
-LEVEL_BINS = 96
-"""Bins of the combined value's past: eight per doubling, from 2^-4 to 2^8."""
+LEVEL_BINS = 80
+"""Bins of the combined value's past, from 1/4 to 256; what is lower is in the first."""
 BINS_PER_DOUBLING = 8
-FIRST_DOUBLING = -4
+LOWEST_LEVEL = 0.25
 
 Floats = npt.NDArray[np.float64]
 Singles = npt.NDArray[np.float32]
@@ -40,35 +40,41 @@ class Settings:
     """What the detector can be told: the same for every server, metric and step width.
 
     Attributes:
-        memory_days: how fast the usual levels and spreads forget.
-        flat_hours: weight of the flat level against a level of one hour of the day.
-        floor: smallest spread of an hour, as a share of the spread of the whole day.
-        least_change: smallest spread as a share of the level: 0.1 % is never news.
-        begin: a distance of e^begin - 1 spreads is where surprise begins.
-        cap: a metric says at most `cap` - `begin`.
-        smooth_minutes: time constant of the mean that a surprise has to hold in.
+        memory_days: how fast usual levels, spreads and the past of a server are forgotten.
+        flat_hours: the level of one hour of the day counts as much as the level of all hours once
+            it rests on so many hours; more is trusted by the square.
+        least_change: smallest spread as a share of the level: so little is never news.
+        begin: surprise is what log(1 + distance) has above this; 1.5 is 3.5 standard deviations.
+        cap: log(1 + distance) counts up to this; 5 is about 150 standard deviations.
+        jump: weight of the surprise at a jump between two rows. What the hour of the day explains
+            is no jump.
+        smooth_minutes: time constant of the mean in which surprise has to last.
         rare: share of its own past in which a server may be above its alarm level.
-        alarm: lowest alarm level of the combined value.
-        together: share of `alarm` that all metrics but the loudest have to bring.
+        alarm_per_metric: lowest alarm level of the combined value, per metric of the server ...
+        alarm_most: ... up to this, and not below `LOWEST_LEVEL`.
+        together: what all metrics but the loudest have to bring.
         learn_hours: no alarm while less than this is known.
-        back: an episode ends below this share of the alarm level ...
-        back_hours: ... held for this long.
-        again_hours: while above its level, an alarm is told again after this time.
+        back: an episode ends below this share of the alarm level, held for `back_hours`.
+        back_hours: see `back`.
+        worse: an episode is told again only above this multiple of what was told ...
+        again_hours: ... and not before this time.
     """
 
     memory_days: float = 14.0
     flat_hours: float = 2.0
-    floor: float = 0.1
     least_change: float = 1e-3
     begin: float = 1.5
-    cap: float = 6.0
+    cap: float = 5.0
+    jump: float = 0.5
     smooth_minutes: float = 20.0
     rare: float = 0.02
-    alarm: float = 1.0
+    alarm_per_metric: float = 0.05
+    alarm_most: float = 1.0
     together: float = 0.1
     learn_hours: float = 24.0
     back: float = 0.5
     back_hours: float = 0.5
+    worse: float = 2.0
     again_hours: float = 1.0
 
 
@@ -76,8 +82,13 @@ DEFAULT = Settings()
 LONGEST_STEP_HOURS = 1.0
 """A row stands for at most this: a gap is neither remembered nor forgotten."""
 FIRST_STEP_HOURS = 1 / 12
+FIRST_HOURS = 1.0
+"""A metric says nothing before this much of it is known."""
 CLIP = 4.0
-"""A row moves a level by at most so many spreads, so that a spike does not drag it along."""
+"""A row moves the level of an hour by at most so many standard deviations."""
+GLITCH = 40.0
+"""A row counts as at most so many standard deviations in what is learned, so that one reading of
+a broken counter does not make the server deaf for weeks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +97,8 @@ class Verdicts:
 
     Attributes:
         score: 0 (usual) to 1; 0 where there is no verdict. Above 0.5 where an alarm may begin.
-        is_anomaly: whether this row would wake somebody; told again hourly while it lasts.
+        is_anomaly: whether this row would wake somebody: once per episode, and again if it gets
+            twice as bad.
         is_open: whether the server is in an abnormal episode.
         contributions: first axis server, second metric: what each metric brings to the combined
             value, 0 or more, smoothed as that is.
@@ -107,17 +119,19 @@ class State(SeriesState):
 
     clock: Integers
     level: Floats
-    spread: Singles
-    residual: Singles
+    last: Floats
+    last_off: Floats
+    residual: Floats
+    change: Floats
     hours: Singles
     hour_level: Floats
-    hour_spread: Singles
     hour_hours: Singles
     surprise: Singles
     past: Singles
     past_hours: Singles
     is_open: Flags
     calm_hours: Singles
+    told: Singles
     told_hours: Singles
 
 
@@ -131,17 +145,19 @@ def empty_state(server_count: int, metric_count: int) -> State:
     return State(
         clock=np.full(n, NEVER),
         level=np.zeros((n, m)),
-        spread=zeros(m),
-        residual=zeros(m),
+        last=np.full((n, m), np.nan),
+        last_off=np.full((n, m), np.nan),
+        residual=np.zeros((n, m)),
+        change=np.zeros((n, m)),
         hours=zeros(m),
         hour_level=np.zeros((n, HOURS, m)),
-        hour_spread=zeros(HOURS, m),
         hour_hours=zeros(HOURS, m),
         surprise=zeros(m),
         past=zeros(LEVEL_BINS),
         past_hours=zeros(),
         is_open=np.zeros(n, np.bool_),
         calm_hours=zeros(),
+        told=zeros(),
         told_hours=zeros(),
     )
 
@@ -177,6 +193,12 @@ def advance(
     Returns:
         The state after the row, and the verdicts.
     """
+    new = _copied(state)
+    return new, _advance_own(new, at, values, settings)
+
+
+def _advance_own(s: State, at: Integers, values: Floats, p: Settings) -> Verdicts:
+    """The same in a state that belongs to the caller and is changed."""
     n, m = values.shape
     with np.errstate(invalid="ignore"):
         measured = np.abs(values) < LARGEST
@@ -184,29 +206,26 @@ def advance(
     verdicts = Verdicts(
         score=np.zeros(n),
         is_anomaly=np.zeros(n, np.bool_),
-        is_open=state.is_open.copy(),
+        is_open=s.is_open.copy(),
         contributions=np.zeros((n, m)),
     )
-    if not len(row):
-        return state, verdicts
-    is_all = len(row) == n
-    new = _copied(state if is_all else state.take(row))
-    known = measured if is_all else measured[row]
-    readings = np.where(known, values if is_all else values[row], 0.0)
-    _advance_in_place(new, at[row], readings, known, verdicts, row, settings)
-    if is_all:
-        return new, verdicts
-    whole = _copied(state)
-    for f in fields(State):
-        getattr(whole, f.name)[row] = getattr(new, f.name)
-    return whole, verdicts
+    if len(row) == n:
+        _judge_and_learn(s, at, np.where(measured, values, 0.0), measured, verdicts, row, p)
+    elif len(row):
+        some = s.take(row)
+        known = measured[row]
+        x = np.where(known, values[row], 0.0)
+        _judge_and_learn(some, at[row], x, known, verdicts, row, p)
+        for f in fields(State):
+            getattr(s, f.name)[row] = getattr(some, f.name)
+    return verdicts
 
 
 def _copied(state: State) -> State:
     return State(**{f.name: getattr(state, f.name).copy() for f in fields(State)})
 
 
-def _advance_in_place(  # noqa: PLR0917
+def _judge_and_learn(  # noqa: PLR0917
     s: State, at: Integers, x: Floats, known: Flags, out: Verdicts, row: Integers, p: Settings
 ) -> None:
     """Judge measured rows with what `s` knows, write to `out` at `row`, then change `s`."""
@@ -221,20 +240,23 @@ def _advance_in_place(  # noqa: PLR0917
     contributions = s.surprise.astype(np.float64)
     combined = contributions.sum(axis=1)
     rest = combined - contributions.max(axis=1)
-    is_single = (s.hours > 0).sum(axis=1) == 1
-    level = np.maximum(_own_level(s, p), p.alarm)
-    is_high = (combined > level) & ((rest > p.together * p.alarm) | is_single)
+    metrics = (s.hours > 0).sum(axis=1)
+    lowest = np.clip(p.alarm_per_metric * metrics, LOWEST_LEVEL, p.alarm_most)
+    level = np.maximum(_own_level(s, p), lowest)
+    is_high = (combined > level) & ((rest > p.together) | (metrics == 1))
     is_high &= s.past_hours >= p.learn_hours
 
     was_open = s.is_open.copy()
     s.calm_hours[:] = np.where(combined < p.back * level, s.calm_hours + step, 0)
-    s.told_hours[:] += step.astype(np.float32)
     s.is_open[:] = is_high | (was_open & (s.calm_hours < p.back_hours))
-    tells = is_high & (~was_open | (s.told_hours >= p.again_hours))
+    s.told_hours[:] += step.astype(np.float32)
+    is_worse = (combined > p.worse * s.told) & (s.told_hours >= p.again_hours)
+    tells = is_high & (~was_open | is_worse)
+    s.told[tells] = combined[tells]
     s.told_hours[tells] = 0
     _remember(s, combined, step, p)
 
-    out.score[row] = combined / (combined + p.alarm)
+    out.score[row] = combined / (combined + lowest)
     out.is_anomaly[row] = tells
     out.is_open[row] = s.is_open
     out.contributions[row] = contributions
@@ -244,64 +266,66 @@ def _surprise_and_learn(  # noqa: PLR0917
     s: State, at: Integers, x: Floats, known: Flags, step: Floats, p: Settings
 ) -> Floats:
     """How surprising each metric is, 0 or more; learns levels and spreads."""
-    n = len(at)
+    who = np.arange(len(at))
     hour = (at // HOUR_SECONDS) % HOURS
-    who = np.arange(n)
     weight = np.where(known, step[:, None], 0.0)
     hours = s.hours.astype(np.float64)
-    is_new = (hours == 0) & known
-    level = np.where(is_new, x, s.level)
+    level = np.where(hours > 0, s.level, x)
     hour_hours = s.hour_hours[who, hour].astype(np.float64)
-    hour_level = np.where((hour_hours == 0) & known, x, s.hour_level[who, hour])
-    hour_spread = s.hour_spread[who, hour].astype(np.float64)
-    spread = s.spread.astype(np.float64)
-    residual = s.residual.astype(np.float64)
+    hour_level = np.where(hour_hours > 0, s.hour_level[who, hour], x)
 
-    trust = hour_hours / (hour_hours + p.flat_hours)
+    trust = hour_hours**2 / (hour_hours**2 + p.flat_hours**2)
     usual = trust * hour_level + (1 - trust) * level
     least = p.least_change * np.abs(level) + TINY
-    near = trust * hour_spread + (1 - trust) * spread
-    near = np.maximum(np.maximum(near, p.floor * spread), least)
-    scale = 0.5 * (near + np.maximum(residual, least))
     off = np.where(known, x - usual, 0.0)
-    distance = np.abs(off) / scale
-    surprise = np.clip(np.log1p(distance), p.begin, p.cap) - p.begin
-    surprise = np.where(known & (hours > 1), surprise, 0.0)
+    jump = np.minimum(np.abs(x - s.last), np.abs(off - s.last_off))
+    jump = np.where(known & np.isfinite(jump), jump, 0.0)
+    spread = np.maximum(np.sqrt(s.residual), least)
+    change = np.maximum(np.sqrt(s.change), least)
+    surprise = _above(np.abs(off) / spread, p) + p.jump * _above(jump / change, p)
+    surprise = np.where(hours > FIRST_HOURS, surprise, 0.0)
 
-    memory = HOURS * p.memory_days
-    gain = weight / np.maximum(np.minimum(hours + weight, memory), TINY)
-    off_level = np.where(known, x - level, 0.0)
+    gain = weight / np.maximum(np.minimum(hours + weight, HOURS * p.memory_days), TINY)
+    off_level = np.clip(np.where(known, x - level, 0.0), -GLITCH * spread, GLITCH * spread)
     s.level[:] = level + gain * off_level
-    s.spread[:] = spread + gain * (np.abs(off_level) - spread)
-    s.residual[:] = residual + gain * (np.abs(off) - residual)
-    s.hours[:] = np.minimum(hours + weight, memory)
+    recent = np.maximum(np.minimum(hours / 2 + weight, HOURS * p.memory_days), TINY)
+    s.last[:] = np.where(known, x, s.last)
+    s.last_off[:] = np.where(known, off, s.last_off)
+    off = np.minimum(np.abs(off), GLITCH * spread)
+    jump = np.minimum(jump, GLITCH * change)
+    s.residual[:] += weight / recent * (off**2 - s.residual)
+    s.change[:] += weight / recent * (jump**2 - s.change)
+    s.hours[:] = np.minimum(hours + weight, HOURS * p.memory_days)
     gain = weight / np.maximum(np.minimum(hour_hours + weight, p.memory_days), TINY)
-    off_hour = np.clip(np.where(known, x - hour_level, 0.0), -CLIP * near, CLIP * near)
+    off_hour = np.clip(np.where(known, x - hour_level, 0.0), -CLIP * spread, CLIP * spread)
     s.hour_level[who, hour] = hour_level + gain * off_hour
-    s.hour_spread[who, hour] = hour_spread + gain * (np.abs(off) - hour_spread)
     s.hour_hours[who, hour] = np.minimum(hour_hours + weight, p.memory_days)
     return surprise
 
 
+def _above(distance: Floats, p: Settings) -> Floats:
+    """What the logarithm of a distance in standard deviations has above `begin`."""
+    above: Floats = np.clip(np.log1p(distance), p.begin, p.cap) - p.begin
+    return above
+
+
 def _own_level(s: State, p: Settings) -> Floats:
-    """The combined value that the server's own past exceeded in `rare` of its hours; 0 if none."""
+    """The combined value that the server's own past exceeded in `rare` of its time."""
     tail = np.cumsum(s.past[:, ::-1], axis=1, dtype=np.float64)[:, ::-1]
     allowed = p.rare * tail[:, 0]
     highest = np.maximum((tail > allowed[:, None]).sum(axis=1) - 1, 0)
     who = np.arange(len(tail))
     here = tail[who, highest]
-    above = np.where(
-        highest + 1 < LEVEL_BINS, tail[who, np.minimum(highest + 1, LEVEL_BINS - 1)], 0
-    )
+    above = here - s.past[who, highest]
     inside = (here - allowed) / np.maximum(here - above, TINY)
-    level: Floats = 2.0 ** ((highest + np.clip(inside, 0, 1)) / BINS_PER_DOUBLING + FIRST_DOUBLING)
+    level: Floats = LOWEST_LEVEL * 2.0 ** ((highest + np.clip(inside, 0, 1)) / BINS_PER_DOUBLING)
     return level
 
 
 def _remember(s: State, combined: Floats, step: Floats, p: Settings) -> None:
     """Add the combined value to the server's past."""
-    place = BINS_PER_DOUBLING * (np.log2(np.maximum(combined, TINY)) - FIRST_DOUBLING)
-    place = np.clip(place, 0, LEVEL_BINS - 1).astype(np.int64)
+    place = BINS_PER_DOUBLING * np.log2(np.maximum(combined / LOWEST_LEVEL, 1.0))
+    place = np.minimum(place, LEVEL_BINS - 1).astype(np.int64)
     s.past[:] *= (1 - step / (HOURS * p.memory_days))[:, None]
     s.past[np.arange(len(place)), place] += step.astype(np.float32)
     s.past_hours[:] = np.minimum(s.past_hours + step, HOURS * p.memory_days)
@@ -387,7 +411,7 @@ def _run(
         if active < len(state):
             state = state.take(slice(0, active))
         which = starts[:active] + ordinal
-        state, verdicts = advance(state, at[which], values[which])
+        verdicts = _advance_own(state, at[which], values[which], DEFAULT)
         score[which], alarm[which] = verdicts.score, verdicts.is_anomaly
         done += active * len(metrics)
         if on_progress is not None and (ordinal % 256 == 0):
