@@ -6,16 +6,16 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from resmon_assets.anomaly.drift import judge_day
-from resmon_assets.anomaly.drift_rows import drifts_of, reason_of, rows_of, severity_of
-from resmon_assets.frames import DEGRADATION_ROWS, schema_of
-from tests.unit.anomaly.daily_series import (
+from benchmarks._daily_series import (
     FIRST,
     days_up_to,
     episodes_of,
     leaking,
     stationary,
 )
+from resmon_assets.anomaly.drift import judge_day
+from resmon_assets.anomaly.drift_rows import drifts_of, reason_of, rows_of, severity_of
+from resmon_assets.frames import DEGRADATION_ROWS, schema_of
 
 
 def day(number):

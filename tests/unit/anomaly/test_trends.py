@@ -5,10 +5,10 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
+from benchmarks._daily_series import FIRST
 from resmon_assets.anomaly.daily import Days
 from resmon_assets.anomaly.trends import COLUMNS, HISTORY_DAYS, trend_rows
 from resmon_assets.frames import METRICS, UTILIZATION_TREND_ROWS, schema_of
-from tests.unit.anomaly.daily_series import FIRST
 
 LAST = FIRST + timedelta(days=HISTORY_DAYS - 1)
 DAY = np.arange(HISTORY_DAYS, dtype=float)
