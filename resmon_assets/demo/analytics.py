@@ -18,7 +18,9 @@ from resmon_assets.anomaly.days_window import (
 from resmon_assets.anomaly.refresh import REPORTS, Carried, refresh_reports
 from resmon_assets.demo.history import FleetRow
 from resmon_assets.demo.plan import DAY, HOUR
+from resmon_assets.forecast.headroom_window import HEADROOM_DAY, refresh_headroom
 from resmon_assets.forecast.refresh import FORECAST_DAY, refresh_forecasts
+from resmon_assets.forecast.scoring import SCORE_DAY, refresh_scores
 from resmon_resources.errors import WindowRefused
 from resmon_resources.postgres import PostgresResource
 from resmon_resources.window_ledger import window_states
@@ -87,6 +89,16 @@ def steps() -> Sequence[Step]:
             FORECAST_DAY.table.name,
             DAY,
             lambda postgres, start, now: refresh_forecasts(postgres, start=start, now=now),
+        ),
+        Step(
+            HEADROOM_DAY.table.name,
+            DAY,
+            lambda postgres, start, now: refresh_headroom(postgres, start=start, now=now),
+        ),
+        Step(
+            SCORE_DAY.table.name,
+            DAY,
+            lambda postgres, start, now: refresh_scores(postgres, start=start, now=now),
         ),
     )
 
