@@ -61,17 +61,6 @@ def simple_smoothing(values: Floats, origins: Sequence[int], horizon: int) -> Fl
     return repeated(levels, horizon)
 
 
-def theta(values: Floats, origins: Sequence[int], horizon: int) -> Floats:
-    """Theta: simple smoothing that rises with half the slope of the straight line.
-
-    Assimakopoulos and Nikolopoulos (2000), International Journal of Forecasting 16(4), in the form
-    of Hyndman and Billah (2003), 19(2).
-    """
-    levels, weights = smoothed(values, origins)
-    rises = [_half_slope(values[:, :o], weights[:, i], horizon) for i, o in enumerate(origins)]
-    return levels[:, :, None] + np.stack(rises, axis=1)
-
-
 def damped_trend(values: Floats, origins: Sequence[int], horizon: int) -> Floats:
     """Holt's smoothing with a damped trend that begins at zero; parameters from a grid."""
     grid = np.array(TREND_GRID)
@@ -136,7 +125,12 @@ def weekly_profile(values: Floats, origins: Sequence[int], horizon: int) -> Floa
 
 
 def weekly_theta(values: Floats, origins: Sequence[int], horizon: int) -> Floats:
-    """Theta on top of the weekday's usual deviation from its week."""
+    """Theta on top of the weekday's usual deviation from its week; below two weeks, plain Theta.
+
+    Theta is simple smoothing that rises with half the slope of the straight line: Assimakopoulos
+    and Nikolopoulos (2000), International Journal of Forecasting 16(4), in the form of Hyndman and
+    Billah (2003), 19(2).
+    """
     return _weekly(values, origins, horizon)[1]
 
 
