@@ -65,7 +65,7 @@ def test_an_hour_is_told_with_a_picture_once(fleet: WatchedFleet) -> None:
     assert metadata["complete"] is True
     assert metadata["open_episodes"] >= 1
     markdown = metadata["urgent"]
-    assert "| web-1 | 03-03 06:15 | critical | CPU 95 %, usually " in markdown
+    assert "| web-1 | 03-04 06:15 | critical | CPU 95 %, usually " in markdown
     assert markdown.startswith("![Most urgent episodes](data:image/png;base64,")
     assert len(markdown) < 1.4 * MAXIMUM_BYTES + 2000
     before = fleet.episodes()

@@ -6,7 +6,8 @@ import pytest
 
 from resmon_assets.anomaly import state_store
 from resmon_assets.anomaly.judging import nothing_known, rules_of
-from resmon_assets.anomaly.refresh import SOURCE
+from resmon_assets.anomaly.maintenance import is_inside
+from resmon_assets.anomaly.refresh import SOURCE, read_maintenance
 from resmon_resources.errors import WindowRefused
 from resmon_resources.postgres import PostgresResource
 from resmon_resources.window_ledger import mark_red
@@ -165,11 +166,11 @@ def test_an_old_hour_is_reached_from_an_older_state_and_says_the_same(
     """Would let back: an hour computed again without what was known before it."""
     fleet.change(min(fleet.servers), JUDGED + 10 * STEP, 5, cpu_pct=80.0)
     fleet.history(JUDGED + 2 * ONE_HOUR)
-    fleet.judge(FIRST + 23 * ONE_HOUR, until=JUDGED + ONE_HOUR)
+    fleet.judge(FIRST + 47 * ONE_HOUR, until=JUDGED + ONE_HOUR)
     before = fleet.episodes()
     assert before
     fleet.execute(
-        "delete from anomaly.detector_state where window_start >= %s", (FIRST + 24 * ONE_HOUR,)
+        "delete from anomaly.detector_state where window_start >= %s", (FIRST + 48 * ONE_HOUR,)
     )
     told: list[str] = []
     outcome = fleet.judge(JUDGED, is_by_person=True, log=told.append)
@@ -187,7 +188,7 @@ def test_without_any_state_the_last_days_are_learned_first(fleet: WatchedFleet) 
     told: list[str] = []
     fleet.judge(JUDGED, log=told.append)
     assert alone(fleet, columns="metric") == [("cpu_pct",)]
-    assert "from nothing run forward over 30 hours" in told[0]
+    assert "from nothing run forward over 54 hours" in told[0]
 
 
 def test_few_states_are_kept(fleet: WatchedFleet) -> None:
@@ -274,7 +275,7 @@ def test_an_episode_of_a_server_that_falls_silent_ends_with_its_last_time_step(
 def test_servers_come_go_and_move(fleet: WatchedFleet) -> None:
     """Would let back: a shifted state, one server judged by the past of another."""
     one, two, three = sorted(fleet.servers)
-    for step in range(400):
+    for step in range(700):
         fleet.samples[two, FIRST + step * STEP] = None if step > 100 else 10
     fleet.history(JUDGED - ONE_HOUR)
     fleet.judge(JUDGED - 2 * ONE_HOUR)
@@ -338,3 +339,25 @@ def knowledge(fleet: WatchedFleet, hour: datetime) -> dict[str, bytes]:
     with fleet.postgres.connect() as connection:
         known = state_store.read_state(connection, hour, rules)
     return {name: state.to_bytes() for name, state in known.states.items()}
+
+
+def test_maintenance_windows_are_read_with_their_subtree_and_zone(fleet: WatchedFleet) -> None:
+    """Would let back: a window of an organization that forgets those below it, or a wrong zone
+    name that ends all judging.
+    """
+    acme, emea = fleet.organizations["acme"], fleet.organizations["emea"]
+    insert = (
+        "insert into inventory.maintenance_window (organization_id, starts_at, weekday, "
+        "local_start, duration_minutes, time_zone, reason, created_by, created_at) "
+        "values (%s, %s, 3, '22:00', 240, %s, 'patches', 'ann', %s)"
+    )
+    for zone in ("Europe/Berlin", "Mars/Olympus"):
+        fleet.execute(insert, (acme, FIRST, zone, FIRST))
+    with fleet.postgres.connect() as connection:
+        found = read_maintenance(connection, start=JUDGED, end=JUDGED + ONE_HOUR)
+        assert read_maintenance(connection, start=FIRST - ONE_HOUR, end=FIRST) == []
+    (window,) = found
+    assert window.organization_ids == frozenset({acme, emea})
+    # 2026-03-04 is a Wednesday; 22:00 in Berlin is 21:00 UTC.
+    assert is_inside(window, FIRST + 69 * ONE_HOUR)
+    assert not is_inside(window, FIRST + 68 * ONE_HOUR)

@@ -21,7 +21,7 @@ from resmon_resources.window_ledger import record_window, window_states
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 FIRST = datetime(2026, 3, 2, tzinfo=UTC)
 ONE_HOUR, STEP = timedelta(hours=1), timedelta(minutes=5)
-JUDGED = FIRST + 30 * ONE_HOUR
+JUDGED = FIRST + 54 * ONE_HOUR
 """The hour that tests look at: what is usual is known by then."""
 
 USUAL = {
