@@ -62,6 +62,8 @@ class Settings:
     Attributes:
         learn_hours: observed hours before the first verdict.
         margin: an alarm begins at so many times the largest deviation remembered.
+        season_margin: the same for what is outside the usual range of the hour, of which less is
+            remembered: 24 ranges of 7 days instead of one level.
         opposite: no alarm below this share of the largest deviation in the opposite direction: what
             comes down after a spike is no drop.
         cap: within an alarm, deviations are learned up to so many alarm levels.
@@ -81,7 +83,8 @@ class Settings:
 
     learn_hours: float = 48.0
     margin: float = 1.15
-    opposite: float = 0.25
+    season_margin: float = 1.3
+    opposite: float = 0.2
     cap: float = 2.0
     recent_hours: float = 3.0
     calm_ratio: float = 0.75
@@ -117,8 +120,8 @@ class State(SeriesState):
         profile, profile_low, profile_high: usual mean, lowest and highest residual in each hour of
             the UTC day, float32[n, 24].
         profile_days: days in them, int16[n, 24].
-        flat_error, season_error: mean distance of the hours' means from the level, and from the
-            level with the course of the day.
+        flat_error, season_error: mean squared error, float64[n, 3], of guessing the hours' means,
+            highest and lowest residuals by their mean over the day, and by the course of the day.
         current: largest deviations of the block that is under way, float32[n, 6].
         past: those of the blocks before it, newest first, uint16[n, 6, 56]: the upper half of a
             float32 (`_halved`).
@@ -147,8 +150,8 @@ class State(SeriesState):
     profile_low: Singles
     profile_high: Singles
     profile_days: npt.NDArray[np.int16]
-    flat_error: Singles
-    season_error: Singles
+    flat_error: Floats
+    season_error: Floats
     current: Singles
     past: Halves
     is_open: Flags
@@ -184,8 +187,8 @@ def empty_state(series_count: int) -> State:
         profile_low=zeros(HOURS),
         profile_high=zeros(HOURS),
         profile_days=np.zeros((n, HOURS), np.int16),
-        flat_error=zeros(),
-        season_error=zeros(),
+        flat_error=np.zeros((n, 3)),
+        season_error=np.zeros((n, 3)),
         current=zeros(VIEWS),
         past=np.zeros((n, VIEWS, BLOCKS), np.uint16),
         is_open=np.zeros(n, np.bool_),
@@ -292,21 +295,22 @@ def _step(
 def _compared(s: State, at: Integers, x: Singles, hours: Singles, p: Settings) -> _Row:
     """Set a row against the usual value at its time of day and against the last hours."""
     residual = x - s.level
-    weight, course = _season_weight(s), _interpolated(s.profile, at)
-    jump, away = residual - s.recent, residual - course
+    jump = residual - s.recent
     days = s.profile_days[np.arange(len(x)), (at // HOUR) % HOURS]
-    away = np.where(days >= p.known_days, away, np.float32(0))
-    deviations = np.stack([residual, -residual, jump, -jump, away, -away], axis=1)
+    above, below = _outside(s, at, residual)
+    above, below = (np.where(days < p.known_days, np.float32(0), d) for d in (above, below))
+    deviations = np.stack([residual, -residual, jump, -jump, above, below], axis=1)
     limits = _limits(s, p)
     shares = _share(deviations, limits)
-    shares[(weight < p.believed) | (days < p.judged_days), 4:] = 0
+    weights = _season_weights(s)
+    shares[:, 4:][(weights[:, 1:] < p.believed) | (days < p.judged_days)[:, None]] = 0
     ratio = shares.max(axis=1)
     known = s.hours >= p.learn_hours
     return _Row(
         hours=hours,
         value=x,
         residual=residual,
-        usual=weight * course,
+        usual=weights[:, 0] * _interpolated(s.profile, at),
         deviations=deviations,
         limits=limits,
         ratio=np.where(known, ratio, np.float32(0)),
@@ -317,7 +321,8 @@ def _limits(s: State, p: Settings) -> Singles:
     """Where an alarm begins in each view: beyond the largest deviation of the last 14 days."""
     seen = _unhalved(s.past.max(axis=2))
     seen = np.maximum(seen, p.opposite * seen[:, OPPOSITE])
-    limits: Singles = np.maximum(p.margin * seen, p.floor * np.abs(s.level)[:, None])
+    margins = np.repeat(np.array([p.margin, p.margin, p.season_margin], np.float32), 2)
+    limits: Singles = np.maximum(margins * seen, p.floor * np.abs(s.level)[:, None])
     return limits.astype(np.float32)
 
 
@@ -329,12 +334,24 @@ def _share(deviation: Singles, limit: Singles) -> Singles:
     return share
 
 
-def _season_weight(s: State) -> Singles:
-    """How far the course of the day is believed: 0 when it does not predict, 1 when it halves."""
-    with np.errstate(invalid="ignore", divide="ignore"):
-        gain = 2 * (1 - s.season_error / s.flat_error)
-    weight: Singles = np.clip(np.nan_to_num(gain, nan=0.0, neginf=0.0), 0, 1).astype(np.float32)
-    return weight
+def _season_weights(s: State) -> Singles:
+    """How far the course of the day is believed, of the hours' means, highest and lowest values.
+
+    0 where it does not predict them, 1 where it halves the root of the mean squared error.
+    """
+    known = s.flat_error > 0
+    rest = np.sqrt(s.season_error / np.where(known, s.flat_error, 1))
+    weights: Singles = np.where(known, np.clip(2 * (1 - rest), 0, 1), 0).astype(np.float32)
+    return weights
+
+
+def _outside(s: State, at: Integers, residual: Singles) -> tuple[Singles, Singles]:
+    """How far a row is above and below what is usual in its hour and the hours beside it."""
+    index, hour = np.arange(len(at))[:, None], (at // HOUR)[:, None]
+    hours = (hour + np.array([-1, 0, 1])) % HOURS
+    above: Singles = residual - s.profile_high[index, hours].max(axis=1)
+    below: Singles = s.profile_low[index, hours].min(axis=1) - residual
+    return above, below
 
 
 def _interpolated(profile: Singles, at: Integers) -> Singles:
@@ -488,17 +505,16 @@ def _close_hours(s: State, before: Integers, now: Integers, p: Settings) -> None
     mean = _trimmed(s.hour_sum[who], s.hour_count[who], s.hour_low[who], s.hour_high[who])
     days = s.profile_days[who, hour] + 1
     tried = days > 1
-    weight = np.where(tried, np.float32(1 / p.season_hours), 0).astype(np.float32)
-    usual = s.profile[who, hour]
-    s.flat_error[who] += weight * (np.abs(mean) - s.flat_error[who])
-    s.season_error[who] += weight * (np.abs(mean - usual) - s.season_error[who])
-    weight = np.maximum(1 / days, 1 / p.profile_days).astype(np.float32)
-    for profile, value in (
-        (s.profile, mean),
-        (s.profile_low, s.hour_low[who]),
-        (s.profile_high, s.hour_high[who]),
-    ):
-        profile[who, hour] += weight * (value - profile[who, hour])
+    weight = np.where(tried, 1 / p.season_hours, 0)
+    share = np.maximum(1 / days, 1 / p.profile_days).astype(np.float32)
+    values = (mean, s.hour_high[who], s.hour_low[who])
+    for number, profile in enumerate((s.profile, s.profile_high, s.profile_low)):
+        value, usual = values[number].astype(np.float64), profile[who]
+        flat = (value - usual.mean(axis=1)) ** 2
+        season = (value - profile[who, hour]) ** 2
+        s.flat_error[who, number] += weight * (flat - s.flat_error[who, number])
+        s.season_error[who, number] += weight * (season - s.season_error[who, number])
+        profile[who, hour] += share * (values[number] - profile[who, hour])
     s.profile_days[who, hour] = np.minimum(days, 10_000)
     s.hour_sum[who] = 0
     s.hour_count[who] = 0
