@@ -184,7 +184,7 @@ def check(*, is_json: bool) -> None:
         console.print(_judged_table(result.judged))
         for alarm in result.alarms[:_SHOWN_ALARMS]:
             console.print(
-                f"false alarm: {found.names[alarm.server_id]} {alarm.metric} "
+                f"false alarm ({alarm.severity}): {found.names[alarm.server_id]} {alarm.metric} "
                 f"{render.time_text(alarm.started_at)}: {escape(alarm.reason)}"
             )
         if len(result.alarms) > _SHOWN_ALARMS:
@@ -332,7 +332,7 @@ def _judged_table(judged: Sequence[judgement.Judged]) -> Table:
 
 def _mark_of(one: judgement.Judged) -> Text:
     """Whether it was found, or that nothing had to be said."""
-    if one.is_right and not one.is_counted:
+    if not one.is_counted:
         return Text("not counted", style="dim")
     return Text("found", style="green") if one.is_right else Text("MISSED", style="red")
 
@@ -358,6 +358,7 @@ def _alarm_json(alarm: judgement.Episode, found: Findings) -> dict[str, object]:
         "started_at": alarm.started_at,
         "ended_at": alarm.ended_at,
         "reason": alarm.reason,
+        "severity": alarm.severity,
     }
 
 

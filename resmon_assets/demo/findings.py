@@ -83,14 +83,29 @@ class Findings:
         last_day = (self.fleet.ends_at - DAY).date()
         incidents = judgement.judge_incidents(self.incidents, self.episodes)
         outages = judgement.judge_outages(self.incidents, self.outages)
-        drifts = judgement.judge_drifts(self.drifts, self.drift_episodes)
+        drifts = judgement.judge_drifts(self.drifts, self.drift_episodes, until=self.fleet.ends_at)
         dates = judgement.judge_dates(self.growths, self.dates, day=last_day)
         alarms = judgement.false_alarms(self.episodes, self.incidents, self.drifts, since=since)
         scores = [
             judgement.share_of("incidents named", incidents, level=judgement.AT_LEAST_INCIDENTS),
             judgement.share_of("hosts down seen", outages, level=judgement.AT_LEAST_OUTAGES),
-            judgement.rate_of(
-                alarms, servers=len(self.names), since=since, until=self.fleet.ends_at
+            *(
+                judgement.rate_of(
+                    f"false {name} per server-day",
+                    kind,
+                    level=level,
+                    servers=len(self.names),
+                    since=since,
+                    until=self.fleet.ends_at,
+                )
+                for name, kind, level in (
+                    ("alarms", alarms, judgement.AT_MOST_FALSE_PER_SERVER_DAY),
+                    (
+                        "warnings",
+                        [alarm for alarm in alarms if alarm.is_warning],
+                        judgement.AT_MOST_FALSE_WARNINGS_PER_SERVER_DAY,
+                    ),
+                )
             ),
             judgement.share_of("limit dates right", dates, level=judgement.AT_LEAST_DATES),
             judgement.share_of("drifts named", drifts, level=judgement.AT_LEAST_DRIFTS),

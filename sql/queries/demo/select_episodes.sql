@@ -4,7 +4,8 @@ select
     r.metric,
     r.started_at,
     r.ended_at,
-    r.reason
+    r.reason,
+    r.severity
 from anomaly.anomaly_reports as r
 inner join demo.servers as d on d.server_id = r.server_id
 where r.detector = 'default'

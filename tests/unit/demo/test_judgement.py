@@ -93,7 +93,7 @@ def test_only_what_nothing_explains_is_false() -> None:
     ]
     left = false_alarms(alarms, [incident()], [drift], since=AT - HOUR)
     assert left == [alarms[2], alarms[5]]
-    score = rate_of(left, servers=2, since=AT, until=AT + 2 * DAY)
+    score = rate_of("x", left, level=0.4, servers=2, since=AT, until=AT + 2 * DAY)
     assert score.value == pytest.approx(0.5)
     assert not score.is_passed
 
@@ -106,7 +106,16 @@ def test_a_drift_is_named_by_its_metric_from_its_begin_on() -> None:
         ([episode(after=-3 * DAY)], False),
         ([episode("memory_used_bytes", after=DAY)], False),
     ):
-        assert judge_drifts([drift], found)[0].is_right is is_named
+        (judged,) = judge_drifts([drift], found, until=AT + 20 * DAY)
+        assert judged.is_right is is_named
+        assert judged.is_counted
+
+
+def test_a_drift_that_is_too_short_to_be_told_is_not_counted() -> None:
+    """Would let back: a level that a short history can not hold."""
+    drift = PlantedDrift(1, "one", "cpu_pct", "cpu_creep", AT)
+    (judged,) = judge_drifts([drift], [], until=AT + 13 * DAY)
+    assert not judged.is_counted
 
 
 @pytest.mark.parametrize(
