@@ -4,13 +4,14 @@ import os
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 import psycopg
 import pytest
 from psycopg import sql
 
 from resmon_assets.automation import WATCHED, stale_of
-from resmon_assets.demo.analytics import steps
+from resmon_assets.demo.analytics import compute_step, steps
 from resmon_assets.demo.history import FleetRow, make_history, read_fleet, register
 from resmon_assets.demo.plan import plan_fleet
 from resmon_assets.demo.removal import remove_fleet
@@ -212,7 +213,10 @@ def test_a_real_server_is_not_touched(beside: PostgresResource) -> None:
 def test_nothing_is_left_of_a_fleet_that_was_alone(
     alone: PostgresResource, postgres: PostgresResource
 ) -> None:
-    """Would let back: a table that is forgotten by the removal."""
+    """Would let back: a table that is forgotten by the removal, also of reports and forecasts."""
+    for step in steps():
+        done = list(islice(compute_step(alone, step, fleet_of(alone), now=NOW), 2))
+        assert [one.refusal for one in done] == ["", ""]
     remove(alone)
     assert everything(alone) == everything(postgres)
 
