@@ -458,6 +458,9 @@ def _one_limit(
     told[is_uncertain] = _number(NOISY)
     told[rest & shrinks] = _number(DECREASING)
     is_told = told == 0
+    # A mean of a day does not say when in the day: never narrower than a day to either side.
+    earliest = np.maximum(np.minimum(earliest, on - 1), 1)
+    latest = np.where(latest > 0, np.maximum(latest, on + 1), 0)
     return (
         np.where(is_told, on, 0).astype(np.int32),
         np.where(is_told, earliest, 0).astype(np.int32),

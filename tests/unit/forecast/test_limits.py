@@ -183,6 +183,14 @@ def test_a_forecast_that_reaches_the_limit_tells_the_day_without_a_trend():
     assert set(found.latest[flat, 0]) == {0}, "the lower edge never reaches it"
 
 
+def test_a_band_is_never_narrower_than_a_day_to_either_side():
+    """Lets back: a disk that is full in the evening of the day after, and a band of no width."""
+    found = judged(growing(0.5, 0.0))
+    assert set(found.on[:, 0]) == {40}
+    assert set(found.earliest[:, 0]) == {39}
+    assert set(found.latest[:, 0]) == {41}
+
+
 def test_a_line_equals_the_textbook():
     """Lets back: a slope or its test that only agrees with itself. numpy and scipy as the second
     method; noise without a memory, so that no correction is due."""
