@@ -156,9 +156,10 @@ def follow(
     An episode begins at a time step that is an anomaly and lasts while its series is open. Its
     baseline and usual range are those of its first time step, because the detector may take the
     new level for usual before it is over; its peak is the time step furthest from this baseline
-    (for a server as a whole: with the highest score). A time step that is not measured neither
-    prolongs nor ends it, but after SILENCE of the server it is over, at the end of the last time
-    step that was measured.
+    (for a server as a whole: with the highest score). One that began in a maintenance window ends
+    with it, so that what is still wrong afterwards is told aloud. A time step that is not measured
+    neither prolongs nor ends it, but after SILENCE of the server it is over, at the end of the last
+    time step that was measured.
 
     Args:
         open_episodes: those that are open before the first time step, one per series.
@@ -275,6 +276,9 @@ def _continued(episode: Episode, moment: Moment, opinion: Opinion) -> Episode:
     if row == len(moment.server_ids) or moment.server_ids[row] != episode.server_id:
         # Nothing is known of it any more: it was silent for days, or learned anew.
         return replace(episode, ended_at=episode.peak_at + STEP)
+    if episode.quiet_reason == MAINTENANCE and not moment.is_quiet[row]:
+        # What goes on is another episode, which is not quiet.
+        return replace(episode, ended_at=moment.at)
     column = opinion.metrics.index(episode.metric)
     if not _is_measured(moment, opinion, row, column):
         seen = datetime.fromtimestamp(int(moment.seen_at[row]), tz=moment.at.tzinfo)

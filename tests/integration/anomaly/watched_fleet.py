@@ -1,6 +1,6 @@
 """A fleet whose five-minute tier is written directly, and its reports judged as the platform does.
 
-The values repeat every hour; a test adds what is unusual.
+The values repeat every hour, after two livelier ones; a test adds what is unusual.
 """
 
 from collections.abc import Mapping
@@ -172,7 +172,9 @@ class WatchedFleet:
             samples = self.samples.get((server, at), PER_STEP)
             if samples is None:
                 continue
-            wave = 1 + 0.02 * np.sin(np.arange(len(USUAL)) + server + at.minute / 60 * 2 * np.pi)
+            # Two livelier hours first: what comes later is calm by comparison.
+            size = 0.04 if at < FIRST + 2 * ONE_HOUR else 0.02
+            wave = 1 + size * np.sin(np.arange(len(USUAL)) + server + at.minute / 60 * 2 * np.pi)
             values = dict(zip(USUAL, wave * list(USUAL.values()), strict=True))
             row: list[object] = [at, server, organization, samples, PER_STEP]
             for metric in METRICS:

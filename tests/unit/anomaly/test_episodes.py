@@ -130,13 +130,17 @@ def test_a_gap_neither_ends_nor_prolongs_and_an_hour_of_silence_ends():
     assert episode.ended_at == START + STEP
 
 
-def test_an_episode_in_maintenance_is_quiet_for_good():
-    """Would let back: a planned reboot that wakes somebody when its window is over."""
-    (episode,), _ = of_metric(
+def test_an_episode_in_maintenance_is_quiet_and_ends_with_it():
+    """Would let back: a planned reboot that wakes somebody, or a broken one that wakes nobody."""
+    still_open, ended = of_metric(
         moment(0, 95.0, alarm=True, score=0.95, quiet=True),
-        moment(1, 99.0, is_open=True, score=0.99),
+        moment(1, 99.0, is_open=True, score=0.99, quiet=True),
+        moment(2, 99.0, alarm=True, score=0.99),
     )
-    assert (episode.quiet_reason, episode.severity) == ("maintenance", "info")
+    (quiet,), (loud,) = ended, still_open
+    assert (quiet.quiet_reason, quiet.severity) == ("maintenance", "info")
+    assert quiet.ended_at == loud.started_at == START + 2 * STEP
+    assert (loud.quiet_reason, loud.severity) == (None, "critical")
 
 
 def test_a_server_names_the_metrics_that_say_most():
