@@ -59,8 +59,8 @@ def demo_command() -> None:
 def create(*, servers: int, days: int, seed: int, until: datetime | None) -> None:
     """Make the demo fleet and its history, then anomaly reports and forecasts of it.
 
-    The history takes a minute or two, its reports some more. What was interrupted is gone on with by the same command. Real servers are
-    not touched; `resmon up` may run meanwhile or not.
+    The history takes a minute or two, its reports ten and more. What was interrupted is gone on
+    with by the same command. Real servers are not touched; `resmon up` may run meanwhile or not.
     """
     now = datetime.now(UTC)
     with data_connection() as connection:
