@@ -98,6 +98,7 @@ class Episode:
     ended_at: datetime | None
     reason: str
     severity: str = "info"
+    peak_at: datetime | None = None
 
     @property
     def is_warning(self) -> bool:
@@ -238,8 +239,11 @@ def false_alarms(
         for episode in episodes
         if episode.started_at >= since
         and not any(
-            incident.server_id == episode.server_id
-            and incident.started_at - EARLY <= episode.started_at < incident.ended_at + AFTERMATH
+            _is_during(episode, incident)
+            or (
+                incident.server_id == episode.server_id
+                and incident.started_at <= episode.started_at < incident.ended_at + AFTERMATH
+            )
             for incident in incidents
         )
         and not any(
@@ -337,11 +341,14 @@ def rate_of(
 
 
 def _is_during(episode: Episode, incident: PlantedIncident) -> bool:
-    """Whether an episode of the incident's server began during it."""
+    """Whether an episode of the incident's server began during it, or was open and peaked in it."""
     begins = incident.started_at - EARLY
-    return (
-        episode.server_id == incident.server_id
-        and begins <= episode.started_at < incident.ended_at + LATE
+    if episode.server_id != incident.server_id:
+        return False
+    if begins <= episode.started_at < incident.ended_at + LATE:
+        return True
+    return episode.peak_at is not None and (
+        episode.started_at < begins <= episode.peak_at < incident.ended_at
     )
 
 

@@ -5,7 +5,8 @@ select
     r.started_at,
     r.ended_at,
     r.reason,
-    r.severity
+    r.severity,
+    r.peak_at
 from anomaly.anomaly_reports as r
 inner join demo.servers as d on d.server_id = r.server_id
 where r.detector = 'default'

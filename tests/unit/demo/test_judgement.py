@@ -57,6 +57,14 @@ def test_an_incident_is_named_by_its_own_metric_in_its_own_time(
     assert judged.is_right is is_named
 
 
+def test_an_episode_that_was_open_names_an_incident_that_is_its_peak() -> None:
+    """Would let back: a runaway taken for missed because a small deviation had begun before it."""
+    for peak, is_named in ((AT + MINUTE, True), (AT - HOUR, False), (AT + 2 * HOUR, False)):
+        one = Episode(1, "cpu_pct", AT - 2 * HOUR, AT + HOUR, "CPU 97 %", "critical", peak)
+        assert judge_incidents([incident()], [one])[0].is_right is is_named
+        assert (false_alarms([one], [incident()], [], since=AT - DAY) == []) is is_named
+
+
 def test_a_slowdown_is_named_by_the_server_or_by_two_metrics() -> None:
     """Would let back: one metric taken for the whole server."""
     slow = incident("slowdown", "*")
