@@ -17,7 +17,7 @@ import polars as pl
 from resmon_assets.anomaly import ratio
 from resmon_assets.anomaly.state import SeriesState, Verdicts, joined
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 """Changes when stored states can not be read any more."""
 
 HOUR = 3600
@@ -240,9 +240,12 @@ def advance(
     )
     if not len(row):
         return state, out
-    if len(row) == n:
+    if 2 * len(row) > n:
         after = _copied(state)
-        _step(after, at, values.astype(np.float32), settings, into=(out, slice(None)))
+        lost = np.setdiff1d(np.arange(n), row, assume_unique=True)
+        x = values.astype(np.float32) if not len(lost) else _filled(values, lost)
+        _step(after, at, x, settings, into=(out, slice(None)))
+        _undo(after, state, out, lost)
         return after, out
     part = state.take(row)
     _step(part, at[row], values[row].astype(np.float32), settings, into=(out, row))
@@ -250,6 +253,26 @@ def advance(
     for field in fields(State):
         getattr(after, field.name)[row] = getattr(part, field.name)
     return after, out
+
+
+def _filled(values: Floats, lost: Integers) -> Singles:
+    """Values with any number where none was measured; what comes of it is undone."""
+    filled = values.copy()
+    filled[lost] = 0
+    return filled.astype(np.float32)
+
+
+def _undo(after: State, before: State, out: Verdicts, lost: Integers) -> None:
+    """Take back state and verdicts of what was not measured: cheaper than to pick the others."""
+    if not len(lost):
+        return
+    for field in fields(State):
+        getattr(after, field.name)[lost] = getattr(before, field.name)[lost]
+    out.score[lost] = 0
+    out.is_anomaly[lost] = False
+    out.is_open[lost] = before.is_open[lost]
+    for known in (out.baseline, out.lower, out.upper):
+        known[lost] = np.nan
 
 
 def _copied(state: State) -> State:

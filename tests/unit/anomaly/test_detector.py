@@ -195,17 +195,24 @@ def test_what_was_not_measured_has_no_verdict_and_leaves_no_trace(nothing: float
     assert np.array_equal(np.delete(said.score, range(3 * DAY, 3 * DAY + 3)), plain.score)
 
 
-def test_series_do_not_see_each_other() -> None:
-    """Would let back: a fleet in which one server's incident changes another's verdict."""
+@pytest.mark.parametrize("others", [1, 3])
+def test_series_do_not_see_each_other(others: int) -> None:
+    """Would let back: a fleet in which one server's incident or silence changes another's verdict.
+
+    With one other series half of a pass is not measured, with three others a quarter.
+    """
     first, second = noise(3, seed=1), noise(3, seed=2, level=1e9, spread=1e7)
     second[::7] = np.nan
-    state, scores = detector.empty_state(2), []
+    state, said = detector.empty_state(1 + others), []
     for row in range(len(first)):
-        at = np.full(2, MIDNIGHT + STEP * row)
-        state, said = detector.advance(state, at, np.array([first[row], second[row]]))
-        scores.append(said.score)
-    assert np.array_equal(np.array(scores)[:, 0], run(first).score)
-    assert np.array_equal(np.array(scores)[:, 1], run(second).score)
+        at = np.full(1 + others, MIDNIGHT + STEP * row)
+        values = np.array([second[row]] + [first[row]] * others)
+        state, verdicts = detector.advance(state, at, values)
+        said.append(verdicts)
+    for place, alone in ((0, run(second)), (others, run(first))):
+        for field in fields(Verdicts):
+            together = np.array([getattr(v, field.name)[place] for v in said])
+            assert np.array_equal(together, getattr(alone, field.name), equal_nan=True)
 
 
 def lived(count: int, rows: int, *, seed: int = 0) -> detector.State:
