@@ -68,7 +68,8 @@ class Settings:
             comes down after a spike is no drop.
         cap: within an alarm, deviations are learned up to so many alarm levels.
         recent_hours: time constant of the mean of the last hours.
-        calm_ratio: below this share of the alarm level a row is calm.
+        calm_ratio: below this share of the alarm level a row is calm; above 1 / margin, so that a
+            series that touches its usual bounds every hour is.
         calm_hours: an episode ends after so many calm hours.
         adopt_hours: a new level that has lasted so long is the usual one.
         former_hours: so long, the level before it is still known, and going back is no alarm.
@@ -87,7 +88,7 @@ class Settings:
     opposite: float = 0.2
     cap: float = 2.0
     recent_hours: float = 3.0
-    calm_ratio: float = 0.75
+    calm_ratio: float = 0.9
     calm_hours: float = 1.0
     adopt_hours: float = 6.0
     former_hours: float = 72.0
