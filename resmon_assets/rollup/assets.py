@@ -23,8 +23,6 @@ from resmon_assets.rollup.checks import DESCRIPTIONS, judge_rollup
 from resmon_assets.rollup.refresh import refresh_window
 from resmon_assets.rollup.rollups import ROLLUPS, RollupAsset
 from resmon_assets.window_checks import (
-    COVERS_FLEET,
-    KEEPS_SAMPLES,
     record_red,
     result_of,
     specs_of,
@@ -52,7 +50,7 @@ def _rollup_asset(spec: RollupAsset) -> AssetsDefinition:
         metadata=table_metadata(spec.key, ROLLUP_ROWS),
         partitions_def=spec.partitions,
         deps=[AssetDep(RAW_SAMPLES, partition_mapping=TimeWindowPartitionMapping())],
-        check_specs=specs_of(spec, (KEEPS_SAMPLES, COVERS_FLEET), descriptions=DESCRIPTIONS),
+        check_specs=specs_of(spec, spec.told, descriptions=DESCRIPTIONS),
         pool=BATCH_POOL,
         backfill_policy=BackfillPolicy.single_run(),
     )
@@ -74,7 +72,11 @@ def _rollup_asset(spec: RollupAsset) -> AssetsDefinition:
             context.log.error("Marked red: %s", ", ".join(instant_text(window) for window in red))
         return MaterializeResult(
             metadata=report(done),
-            check_results=[result_of(spec, judgement) for judgement in judgements],
+            check_results=[
+                result_of(spec, judgement)
+                for judgement in judgements
+                if judgement.rule in spec.told
+            ],
         )
 
     return rollup

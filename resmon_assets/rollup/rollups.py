@@ -16,6 +16,7 @@ from resmon_assets.partitions import (
     closed_hour_partitions,
     running_hour_partitions,
 )
+from resmon_assets.window_checks import COVERS_FLEET, KEEPS_SAMPLES
 from resmon_assets.window_runs import WindowAsset
 from resmon_assets.windows import WindowTable
 
@@ -30,10 +31,13 @@ class RollupAsset(WindowAsset):
         period: the bucket's length for a person.
         is_judged: whether all checks run with each window; not every five minutes, to keep the
             event log small.
+        told: rules of what was just written whose results Dagster records; the others are judged
+            all the same, and mark a window red.
     """
 
     period: str
     is_judged: bool
+    told: tuple[str, ...] = (KEEPS_SAMPLES, COVERS_FLEET)
 
 
 def _table(key: AssetKey, *, width: timedelta, window: timedelta, storage: str) -> WindowTable:
@@ -55,6 +59,8 @@ ROLLUPS = (
         partitions=running_hour_partitions,
         period="five minutes",
         is_judged=False,
+        # The coverage of the five-minute tier is the same samples.
+        told=(KEEPS_SAMPLES,),
     ),
     RollupAsset(
         key=ROLLUP_1HOUR,

@@ -23,8 +23,6 @@ from resmon_assets.tier.picture import window_picture
 from resmon_assets.tier.refresh import refresh_window
 from resmon_assets.tier.tiers import TIERS, TierAsset
 from resmon_assets.window_checks import (
-    COVERS_FLEET,
-    KEEPS_SAMPLES,
     judge_written,
     record_red,
     result_of,
@@ -52,7 +50,7 @@ def _tier_asset(spec: TierAsset) -> AssetsDefinition:
         metadata=table_metadata(spec.key, TIER_ROWS),
         partitions_def=spec.partitions,
         deps=[AssetDep(RAW_SAMPLES, partition_mapping=TimeWindowPartitionMapping())],
-        check_specs=specs_of(spec, (KEEPS_SAMPLES, COVERS_FLEET)),
+        check_specs=specs_of(spec, spec.told),
         pool=BATCH_POOL,
         backfill_policy=BackfillPolicy.single_run(),
     )
@@ -75,7 +73,11 @@ def _tier_asset(spec: TierAsset) -> AssetsDefinition:
             context.log.error("Marked red: %s", ", ".join(instant_text(window) for window in red))
         return MaterializeResult(
             metadata=metadata,
-            check_results=[result_of(spec, judgement) for judgement in judgements],
+            check_results=[
+                result_of(spec, judgement)
+                for judgement in judgements
+                if judgement.rule in spec.told
+            ],
         )
 
     return tier

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from dagster import AssetKey, AssetSelection, DagsterInstance, materialize
 
-from resmon_assets.naming import TIER_1DAY, TIER_1HOUR, TIER_1MIN
+from resmon_assets.naming import TIER_1DAY, TIER_1HOUR, TIER_1MIN, TIER_5MIN
 from resmon_assets.tier import refresh
 from resmon_assets.tier.assets import TIER_ASSETS
 from resmon_assets.tier.checks import RISING, TIER_CHECKS, TOGETHER
@@ -52,16 +52,38 @@ def test_coarse_tiers_are_judged_by_all_rules(fleet: Fleet, key: AssetKey, start
     assert not fleet.is_red(key, start)
 
 
-def test_fine_tiers_are_judged_by_two_rules(fleet: Fleet) -> None:
+@pytest.mark.parametrize(
+    ("key", "rules"),
+    [(TIER_1MIN, {"keeps_every_sample"}), (TIER_5MIN, {"keeps_every_sample", "covers_fleet"})],
+)
+def test_fine_tiers_record_few_checks(fleet: Fleet, key: AssetKey, rules: set[str]) -> None:
     """Checks of every kind every five minutes would fill the event log."""
     organization = fleet.organization("alpha")
     server = fleet.server("web1", organization)
     fleet.sample(server, organization, HOUR, HOUR + ONE_HOUR)
-    run = fleet.refresh(TIER_1MIN, HOUR)
+    run = fleet.refresh(key, HOUR)
     names = {e.check_name for e in run.result.get_asset_check_evaluations()}
-    assert names == {"tier_metrics_1min_keeps_every_sample", "tier_metrics_1min_covers_fleet"}
+    assert names == {f"{'_'.join(key.path)}_{rule}" for rule in rules}
     assert run.check("keeps_every_sample").metadata["actual"].value == 120
-    assert run.check("covers_fleet").metadata["actual"].value == 1.0
+
+
+def test_lost_row_of_a_silent_server_marks_a_window_red_whose_coverage_is_not_recorded(
+    fleet: Fleet,
+) -> None:
+    """A gap that has no row at all keeps every sample, and nobody would see it."""
+    organization = fleet.organization("alpha")
+    server = fleet.server("web1", organization)
+    fleet.server("web2", organization)
+    fleet.sample(server, organization, HOUR, HOUR + ONE_HOUR)
+    fleet.execute(
+        "create function tier.lose_silent() returns trigger language plpgsql as "
+        "$$ begin if new.sample_count = 0 then return null; end if; return new; end $$;"
+        "create trigger lose before insert on tier.metrics_1min "
+        "for each row execute function tier.lose_silent()"
+    )
+    run = fleet.refresh(TIER_1MIN, HOUR)
+    assert run.check("keeps_every_sample").passed
+    assert fleet.is_red(TIER_1MIN, HOUR)
 
 
 @pytest.mark.parametrize(
