@@ -129,13 +129,27 @@ def _values(field: str, size: int) -> set[int]:
 
 
 def runs_per_day(definitions: Definitions) -> dict[str, int]:
-    """Runs a day of each job that has a schedule, by its cron line."""
+    """Runs a day of each job that has a schedule, by its cron line; in the order of the day.
+
+    What a job reads is then there: the tiers of a day before its forecasts.
+    """
     counts: dict[str, int] = {}
-    for schedule in schedules_of(definitions):
-        crons = schedule.cron_schedule
-        total = sum(times_a_day(cron) for cron in ([crons] if isinstance(crons, str) else crons))
+    for schedule in sorted(schedules_of(definitions), key=lambda one: _first(_crons(one)[0])):
+        total = sum(times_a_day(cron) for cron in _crons(schedule))
         counts[schedule.job_name] = counts.get(schedule.job_name, 0) + total
-    return {name: MOSTLY_SKIPPED.get(name, count) for name, count in sorted(counts.items())}
+    return {name: MOSTLY_SKIPPED.get(name, count) for name, count in counts.items()}
+
+
+def _crons(schedule: ScheduleDefinition) -> list[str]:
+    """The cron lines of a schedule."""
+    crons = schedule.cron_schedule
+    return [crons] if isinstance(crons, str) else list(crons)
+
+
+def _first(cron: str) -> tuple[int, int]:
+    """Hour and minute at which a cron line fires first in a day."""
+    minute, hour = cron.split()[:2]
+    return min(_values(hour, 24)), min(_values(minute, 60))
 
 
 @cache
