@@ -48,6 +48,7 @@ class Settings:
         cap: log(1 + distance) counts up to this; 5 is about 150 standard deviations.
         jump: weight of the surprise at a jump between two rows. What the hour of the day explains
             is no jump.
+        border_minutes: so near to the next or the last hour, what that one is used to is usual too.
         smooth_minutes: time constant of the mean in which surprise has to last.
         rare: share of its own past in which a server may be above its alarm level.
         alarm_per_metric: lowest alarm level of the combined value, per metric of the server ...
@@ -66,6 +67,7 @@ class Settings:
     begin: float = 1.5
     cap: float = 5.0
     jump: float = 0.5
+    border_minutes: float = 15.0
     smooth_minutes: float = 20.0
     rare: float = 0.02
     alarm_per_metric: float = 0.05
@@ -276,8 +278,14 @@ def _surprise_and_learn(  # noqa: PLR0917
 
     trust = hour_hours**2 / (hour_hours**2 + p.flat_hours**2)
     usual = trust * hour_level + (1 - trust) * level
+    near = _hour_nearby(at, p)
+    near_hours = s.hour_hours[who, near].astype(np.float64)
+    near_trust = near_hours**2 / (near_hours**2 + p.flat_hours**2)
+    beside = near_trust * s.hour_level[who, near] + (1 - near_trust) * level
     least = p.least_change * np.abs(level) + TINY
-    off = np.where(known, x - usual, 0.0)
+    # A job that begins or ends some minutes off its hour lies between what two hours are used to.
+    between = np.clip(x, np.minimum(usual, beside), np.maximum(usual, beside))
+    off = np.where(known, x - between, 0.0)
     jump = np.minimum(np.abs(x - s.last), np.abs(off - s.last_off))
     jump = np.where(known & np.isfinite(jump), jump, 0.0)
     spread = np.maximum(np.sqrt(s.residual), least)
@@ -291,7 +299,9 @@ def _surprise_and_learn(  # noqa: PLR0917
     recent = np.maximum(np.minimum(hours / 2 + weight, HOURS * p.memory_days), TINY)
     s.last[:] = np.where(known, x, s.last)
     s.last_off[:] = np.where(known, off, s.last_off)
-    off = np.minimum(np.abs(off), GLITCH * spread)
+    # Learned against the own hour, as if there were no border: a narrower spread told more and
+    # worse on SMD (0.536 instead of 0.552).
+    off = np.minimum(np.abs(np.where(known, x - usual, 0.0)), GLITCH * spread)
     jump = np.minimum(jump, GLITCH * change)
     s.residual[:] += weight / recent * (off**2 - s.residual)
     s.change[:] += weight / recent * (jump**2 - s.change)
@@ -301,6 +311,15 @@ def _surprise_and_learn(  # noqa: PLR0917
     s.hour_level[who, hour] = hour_level + gain * off_hour
     s.hour_hours[who, hour] = np.minimum(hour_hours + weight, p.memory_days)
     return surprise
+
+
+def _hour_nearby(at: Integers, p: Settings) -> Integers:
+    """The hour of the day that is within `border_minutes`; the row's own in the middle of it."""
+    reach = int(60 * p.border_minutes)
+    within = at % HOUR_SECONDS
+    shift = np.where(within < reach, -1, np.where(within >= HOUR_SECONDS - reach, 1, 0))
+    nearby: Integers = (at // HOUR_SECONDS + shift) % HOURS
+    return nearby
 
 
 def _above(distance: Floats, p: Settings) -> Floats:

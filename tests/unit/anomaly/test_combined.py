@@ -298,3 +298,36 @@ def test_a_file_without_rows_gives_none() -> None:
     said = combined.detect_servers(long_form(noise(1), server="one").clear())
     assert said.height == 0
     assert said.schema["is_anomaly"] == pl.Boolean
+
+
+@pytest.mark.parametrize("minutes", [-10, -5, 5, 10])
+def test_nightly_job_that_is_some_minutes_off_is_no_event(minutes: int) -> None:
+    """Would let back: four alarms a week of a backup that starts at 01:55 instead of 02:00."""
+    step, day = 300, 86_400
+    rng = np.random.default_rng(4)
+    state = combined.empty_state(1, 2)
+    told = 0
+    for at in range(0, 15 * day, step):
+        shift = 60 * minutes if at >= 14 * day else 0
+        is_busy = 2 * 3600 <= (at - shift) % day < 3 * 3600
+        values = np.array([[60.0 if is_busy else 10.0, 900.0 if is_busy else 100.0]])
+        values += rng.normal(0, [[1.0, 10.0]])
+        state, verdicts = combined.advance(state, np.array([at]), values)
+        told += int(verdicts.is_anomaly[0]) if at >= 14 * day else 0
+    assert told == 0
+
+
+def test_job_at_another_hour_is_an_event() -> None:
+    """Would let back: a border so wide that a backup at noon is usual."""
+    step, day = 300, 86_400
+    rng = np.random.default_rng(4)
+    state = combined.empty_state(1, 2)
+    told = 0
+    for at in range(0, 15 * day, step):
+        begins = 2 if at < 14 * day else 12
+        is_busy = begins * 3600 <= at % day < (begins + 1) * 3600
+        values = np.array([[60.0 if is_busy else 10.0, 900.0 if is_busy else 100.0]])
+        values += rng.normal(0, [[1.0, 10.0]])
+        state, verdicts = combined.advance(state, np.array([at]), values)
+        told += int(verdicts.is_anomaly[0]) if at >= 14 * day else 0
+    assert told >= 1
