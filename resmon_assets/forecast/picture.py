@@ -25,6 +25,9 @@ TOLD = 10
 DRAWN = 4
 """Panels of the picture."""
 
+TITLE_LETTERS = 48
+"""Of a panel's title: as many as fit beside the other one in letters of middle width."""
+
 _LIMITS = ((100, "reach_100"), (90, "reach_90"), (85, "reach_85"))
 
 
@@ -126,7 +129,7 @@ def outlooks_of(
         scale = 100.0 / row["capacity"]
         outlooks.append(
             Outlook(
-                title=f"{title_of(row, names)}: {row['metric']}, % of capacity",
+                title=f"{title_of(row, names)}, {_shown(row['metric'])}",
                 last_day=row["bucket_start"].date(),
                 history=tuple((series.values[row["place"]] * scale).tolist()),
                 value=tuple(v * scale for v in row["value"]),
@@ -137,6 +140,17 @@ def outlooks_of(
             )
         )
     return outlooks
+
+
+def _shown(metric: str) -> str:
+    """What is drawn of a metric: its share of what there is; a mount says that it is one."""
+    name = metric.removesuffix("_bytes").removesuffix("_pct").removesuffix("_used")
+    return f"{name} %".removeprefix("filesystem ")
+
+
+def _cut(title: str) -> str:
+    """As much of a title as its half of the picture holds."""
+    return title if len(title) <= TITLE_LETTERS else f"{title[: TITLE_LETTERS - 1]}\u2026"
 
 
 def title_of(row: Mapping[str, Any], names: dict[tuple[int, int], str]) -> str:
@@ -169,7 +183,7 @@ def draw_outlooks(outlooks: list[Outlook]) -> bytes:
         left, bottom = 0.05 + 0.5 * (number % 2), 1 - height * (number // 2 + 1)
         axes = figure.add_axes((left, bottom + 0.17 * height, 0.42, 0.62 * height))
         _draw(axes, outlook)
-        figure.text(left, bottom + 0.87 * height, outlook.title[:60], color=INK, fontsize=7)
+        figure.text(left, bottom + 0.87 * height, _cut(outlook.title), color=INK, fontsize=7)
     return png_of(figure)
 
 
