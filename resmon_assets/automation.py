@@ -67,7 +67,7 @@ from resmon_assets.naming import (
     UTILIZATION_TRENDS,
     table_of,
 )
-from resmon_assets.partitions import FIRST_DAY, HOUR_FORMAT, hour_key, window_of_key
+from resmon_assets.partitions import DAY_FORMAT, FIRST_DAY, HOUR_FORMAT, hour_key, window_of_key
 from resmon_assets.raw.checks import raw_checks
 from resmon_assets.raw.supervision import HOUR, Action, RunFact, supervise, wanted_hours
 from resmon_assets.retention.history import day_before, old_runs
@@ -587,6 +587,12 @@ def metrics_1hour_schedule(context: ScheduleEvaluationContext) -> RunRequest:
     return RunRequest(run_key=hour_key(hour), partition_key=hour_key(hour))
 
 
+def _closed_day(context: ScheduleEvaluationContext) -> str:
+    """Partition key of the UTC day before the one in which the schedule fires."""
+    day = context.scheduled_execution_time.astimezone(UTC) - timedelta(days=1)
+    return day.strftime(DAY_FORMAT)
+
+
 @schedule(
     name="metrics_1day_schedule",
     job=metrics_1day_job,
@@ -597,9 +603,7 @@ def metrics_1hour_schedule(context: ScheduleEvaluationContext) -> RunRequest:
 )
 def metrics_1day_schedule(context: ScheduleEvaluationContext) -> RunRequest:
     """The last closed UTC day."""
-    day = (context.scheduled_execution_time.astimezone(UTC) - timedelta(days=1)).strftime(
-        "%Y-%m-%d"
-    )
+    day = _closed_day(context)
     return RunRequest(run_key=day, partition_key=day)
 
 
@@ -613,9 +617,7 @@ def metrics_1day_schedule(context: ScheduleEvaluationContext) -> RunRequest:
 )
 def forecasts_schedule(context: ScheduleEvaluationContext) -> RunRequest:
     """The last closed UTC day."""
-    day = (context.scheduled_execution_time.astimezone(UTC) - timedelta(days=1)).strftime(
-        "%Y-%m-%d"
-    )
+    day = _closed_day(context)
     return RunRequest(run_key=day, partition_key=day)
 
 
@@ -629,9 +631,7 @@ def forecasts_schedule(context: ScheduleEvaluationContext) -> RunRequest:
 )
 def daily_trends_schedule(context: ScheduleEvaluationContext) -> RunRequest:
     """The last closed UTC day."""
-    day = (context.scheduled_execution_time.astimezone(UTC) - timedelta(days=1)).strftime(
-        "%Y-%m-%d"
-    )
+    day = _closed_day(context)
     return RunRequest(run_key=day, partition_key=day)
 
 
@@ -645,9 +645,7 @@ def daily_trends_schedule(context: ScheduleEvaluationContext) -> RunRequest:
 )
 def archive_schedule(context: ScheduleEvaluationContext) -> RunRequest:
     """The last closed UTC day."""
-    day = (context.scheduled_execution_time.astimezone(UTC) - timedelta(days=1)).strftime(
-        "%Y-%m-%d"
-    )
+    day = _closed_day(context)
     return RunRequest(run_key=day, partition_key=day)
 
 
@@ -681,9 +679,7 @@ def dagster_history_schedule(context: ScheduleEvaluationContext) -> RunRequest |
 )
 def retention_schedule(context: ScheduleEvaluationContext) -> RunRequest:
     """What is expired at the end of the last closed UTC day."""
-    day = (context.scheduled_execution_time.astimezone(UTC) - timedelta(days=1)).strftime(
-        "%Y-%m-%d"
-    )
+    day = _closed_day(context)
     return RunRequest(
         run_key=day,
         partition_key=day,
