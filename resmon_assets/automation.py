@@ -19,6 +19,7 @@ from dagster import (
     DefaultSensorStatus,
     RunRequest,
     RunsFilter,
+    ScheduleDefinition,
     ScheduleEvaluationContext,
     SensorEvaluationContext,
     SensorResult,
@@ -593,60 +594,54 @@ def _closed_day(context: ScheduleEvaluationContext) -> str:
     return day.strftime(DAY_FORMAT)
 
 
-@schedule(
-    name="metrics_1day_schedule",
-    job=metrics_1day_job,
-    cron_schedule="10 0 * * *",
-    execution_timezone="UTC",
-    default_status=DefaultScheduleStatus.RUNNING,
+def _daily_schedule(name: str, job_name: str, *, cron: str, description: str) -> ScheduleDefinition:
+    """A schedule that asks a job for the last closed UTC day."""
+
+    @schedule(
+        name=name,
+        job_name=job_name,
+        cron_schedule=cron,
+        execution_timezone="UTC",
+        default_status=DefaultScheduleStatus.RUNNING,
+        description=description,
+    )
+    def last_closed_day(context: ScheduleEvaluationContext) -> RunRequest:
+        day = _closed_day(context)
+        return RunRequest(run_key=day, partition_key=day)
+
+    return last_closed_day
+
+
+metrics_1day_schedule = _daily_schedule(
+    "metrics_1day_schedule",
+    metrics_1day_job.name,
+    cron="10 0 * * *",
     description="Computes the daily tier and rollup of the UTC day that has just closed.",
 )
-def metrics_1day_schedule(context: ScheduleEvaluationContext) -> RunRequest:
-    """The last closed UTC day."""
-    day = _closed_day(context)
-    return RunRequest(run_key=day, partition_key=day)
 
 
-@schedule(
-    name="forecasts_schedule",
-    job=forecasts_job,
-    cron_schedule="40 0 * * *",
-    execution_timezone="UTC",
-    default_status=DefaultScheduleStatus.RUNNING,
+forecasts_schedule = _daily_schedule(
+    "forecasts_schedule",
+    forecasts_job.name,
+    cron="40 0 * * *",
     description="Forecasts from the UTC day that has just closed, after its tiers.",
 )
-def forecasts_schedule(context: ScheduleEvaluationContext) -> RunRequest:
-    """The last closed UTC day."""
-    day = _closed_day(context)
-    return RunRequest(run_key=day, partition_key=day)
 
 
-@schedule(
-    name="daily_trends_schedule",
-    job=daily_trends_job,
-    cron_schedule="35 0 * * *",
-    execution_timezone="UTC",
-    default_status=DefaultScheduleStatus.RUNNING,
+daily_trends_schedule = _daily_schedule(
+    "daily_trends_schedule",
+    daily_trends_job.name,
+    cron="35 0 * * *",
     description="Trends and slow degradation of the UTC day that has just closed.",
 )
-def daily_trends_schedule(context: ScheduleEvaluationContext) -> RunRequest:
-    """The last closed UTC day."""
-    day = _closed_day(context)
-    return RunRequest(run_key=day, partition_key=day)
 
 
-@schedule(
-    name="archive_schedule",
-    job=archive_job,
-    cron_schedule="20 0 * * *",
-    execution_timezone="UTC",
-    default_status=DefaultScheduleStatus.RUNNING,
+archive_schedule = _daily_schedule(
+    "archive_schedule",
+    archive_job.name,
+    cron="20 0 * * *",
     description="Archives the UTC day that has just closed.",
 )
-def archive_schedule(context: ScheduleEvaluationContext) -> RunRequest:
-    """The last closed UTC day."""
-    day = _closed_day(context)
-    return RunRequest(run_key=day, partition_key=day)
 
 
 @schedule(
