@@ -20,6 +20,7 @@ MAY_NOT_IMPORT = {
     "resmon_cli": (),
 }
 PURE = (
+    "resmon_assets/alerting.py",
     "resmon_assets/forecast/headroom.py",
     "resmon_assets/demo/judgement.py",
     "resmon_assets/demo/plan.py",
