@@ -14,7 +14,6 @@ doubles the time that the level must be left, so that a slow wobble becomes one 
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from itertools import pairwise
 
 from resmon_resources.alert_records import (
     Condition,
@@ -67,31 +66,6 @@ def keep_time(rule: Rule, openings: tuple[datetime, ...], at: datetime) -> timed
     recent = sum(at - opening <= OPENINGS_MEMORY for opening in openings)
     keep = timedelta(seconds=rule.keep_seconds)
     return max(keep, min(LONGEST_KEEP, keep * 2.0 ** max(0, min(recent, 16) - 1)))
-
-
-def problems_of(rule: Rule) -> list[str]:
-    """What is wrong with a rule, for the person who sets it; empty when nothing is."""
-    found = []
-    for number, level in enumerate(rule.levels, start=1):
-        is_wrong = (
-            level.clear > level.trigger
-            if rule.direction == "above"
-            else level.clear < level.trigger
-        )
-        if is_wrong:
-            side = "above" if rule.direction == "above" else "below"
-            found.append(
-                f"level {number} is left at {level.clear:g}, which is {side} its {level.trigger:g}"
-            )
-    for lower, upper in pairwise(rule.levels):
-        is_ordered = (
-            lower.trigger < upper.trigger
-            if rule.direction == "above"
-            else lower.trigger > upper.trigger
-        )
-        if not is_ordered:
-            found.append(f"level {upper.trigger:g} does not lie beyond level {lower.trigger:g}")
-    return found
 
 
 def _material(condition: Condition) -> Condition:

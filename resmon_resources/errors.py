@@ -18,6 +18,9 @@ Belongs here: every exception that Resmon raises on purpose. Imports nothing of 
     │   ├── OrganizationNotEmpty
     │   ├── QuotaInvalid            a resource or limit that cannot be
     │   └── ServerUnknown
+    ├── AlertError
+    │   ├── RuleInvalid             a rule that cannot be set like this
+    │   └── RuleUnknown
     ├── CollectionError             one server could not be read; carries its cause
     ├── ProbeUnreadable             bytes that are not an answer of the probe
     ├── SampleUnusable              a stored sample holds what no probe can have measured
@@ -121,6 +124,18 @@ class QuotaInvalid(InventoryError):
 
 class ServerUnknown(InventoryError):
     """No server of this name."""
+
+
+class AlertError(ResmonError):
+    """Something about alerts and their rules."""
+
+
+class RuleInvalid(AlertError):
+    """A level, time or option that an alert rule cannot have."""
+
+
+class RuleUnknown(AlertError):
+    """No alert rule of this name."""
 
 
 class CollectionError(ResmonError):

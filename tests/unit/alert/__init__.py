@@ -1,0 +1,1 @@
+"""Alerts: pure parts."""
