@@ -54,6 +54,20 @@ def step(rule: Rule, before: Condition | None, observation: Observation) -> Step
     return judge.firing(before)
 
 
+def over(rule: Rule, before: Condition, observation: Observation) -> Step:
+    """End a subject that is not judged any more: it is gone, or its rule is switched off.
+
+    No level, waiting time or value has a say: what is open is resolved at once.
+
+    Args:
+        rule: as it holds for the subject.
+        before: what is known of it.
+        observation: when, and why in words; its value is not looked at, the last one is told.
+    """
+    told = replace(observation, at=max(observation.at, before.last_at))
+    return _Judge(rule, told, before.last_value or 0.0).over(before)
+
+
 def is_worth_storing(result: Step) -> bool:
     """Whether more changed than instant and values, which are stored now and then only."""
     if result.before is None or result.after is None:
@@ -168,6 +182,14 @@ class _Judge:
         eased = replace(known, level=known.lower_level, lower_level=None, lower_since=None)
         return self._told("eased" if known.state == "firing" else None, before, eased)
 
+    def over(self, before: Condition) -> Step:
+        """The subject is not judged any more."""
+        after = self._cleared(before)
+        if before.state == "firing":
+            return self._told("resolved", before, after, told_of=before)
+        known = after if after.openings else None
+        return Step(self.rule.name, self.observation.subject, before, known)
+
     def _is_beyond(self, limit: float) -> bool:
         """Whether the value is at `limit` or on its urgent side."""
         return self.value >= limit if self.rule.direction == "above" else self.value <= limit
@@ -239,7 +261,8 @@ class _Judge:
         if kind is None:
             return Step(self.rule.name, subject, before, after)
         shown = told_of or after
-        level = self.rule.levels[shown.level - 1]
+        # Of fewer levels than there were when it opened the last one speaks.
+        level = self.rule.levels[min(shown.level, len(self.rule.levels)) - 1]
         transition = Transition(
             kind=kind,
             rule=self.rule.name,
