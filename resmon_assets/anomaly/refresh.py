@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfoNotFoundError
 
 import psycopg
 from psycopg import sql
@@ -41,7 +41,7 @@ from resmon_assets.anomaly.judging import (
     nothing_known,
     rules_of,
 )
-from resmon_assets.anomaly.maintenance import MaintenanceWindow, Weekly
+from resmon_assets.anomaly.maintenance import MaintenanceWindow
 from resmon_assets.frames import EPISODE_KEY, EPISODE_ROWS, schema_of
 from resmon_assets.naming import ANOMALY_REPORTS, TIER_5MIN, table_of
 from resmon_assets.windows import Outcome, Stored, WindowTable, refuse_red
@@ -49,6 +49,7 @@ from resmon_resources.catch_up_ledger import is_requested
 from resmon_resources.errors import RawGone, WindowRefused
 from resmon_resources.postgres import PostgresResource, Snapshot, copy_frame
 from resmon_resources.postgres_connection import advisory_lock, load_query
+from resmon_resources.time_windows import weekly_of
 from resmon_resources.window_ledger import SLOT, WindowState, record_window, window_states
 
 HOUR = timedelta(hours=1)
@@ -238,13 +239,8 @@ def _maintenance_of(row: Mapping[str, Any]) -> MaintenanceWindow:
     return MaintenanceWindow(
         starts_at=row["starts_at"],
         ends_at=row["ends_at"],
-        weekly=None
-        if row["weekday"] is None
-        else Weekly(
-            weekday=row["weekday"],
-            local_start=row["local_start"],
-            duration=timedelta(minutes=row["duration_minutes"]),
-            zone=ZoneInfo(row["time_zone"]),
+        weekly=weekly_of(
+            row["weekday"], row["local_start"], row["duration_minutes"], row["time_zone"]
         ),
         server_id=row["server_id"],
         organization_ids=None if organizations is None else frozenset(organizations),

@@ -6,10 +6,10 @@ import pytest
 
 from resmon_assets.anomaly import state_store
 from resmon_assets.anomaly.judging import nothing_known, rules_of
-from resmon_assets.anomaly.maintenance import is_inside
 from resmon_assets.anomaly.refresh import SOURCE, read_maintenance
 from resmon_resources.errors import WindowRefused
 from resmon_resources.postgres import PostgresResource
+from resmon_resources.time_windows import is_inside
 from resmon_resources.window_ledger import mark_red
 from tests.integration.anomaly.watched_fleet import (
     FIRST,

@@ -7,11 +7,13 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
-from resmon_assets.anomaly.maintenance import (
-    MaintenanceWindow,
+from resmon_assets.anomaly.maintenance import MaintenanceWindow, quiet_servers
+from resmon_resources.time_windows import (
+    Occurrence,
     Weekly,
     is_inside,
-    quiet_servers,
+    next_occurrence,
+    occurrence_at,
 )
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -114,3 +116,38 @@ def test_a_window_is_for_a_server_an_organization_or_all() -> None:
     assert quiet(organization_ids=frozenset({8, 9})) == [False, True, True]
     assert quiet(organization_ids=frozenset()) == [False, False, False]
     assert quiet() == [True, True, True]
+
+
+@pytest.mark.parametrize(
+    ("at", "begin", "end"),
+    [
+        # Wednesdays at 22:00 in Berlin for four hours: 21:00 UTC in winter, 20:00 in summer.
+        ("2026-03-04T20:59", "2026-03-04T21:00", "2026-03-05T01:00"),
+        ("2026-03-05T00:59", "2026-03-04T21:00", "2026-03-05T01:00"),
+        ("2026-03-05T01:00", "2026-03-11T21:00", "2026-03-12T01:00"),
+        ("2026-03-26T12:00", "2026-04-01T20:00", "2026-04-02T00:00"),
+        # It holds from New Year on, which lies within one.
+        ("2025-06-01T00:00", "2026-01-01T00:00", "2026-01-01T01:00"),
+    ],
+)
+def test_the_next_time_of_a_weekly_window(*, at: str, begin: str, end: str) -> None:
+    """Would let back: a list that names last week's time, or one an hour off after March."""
+    expected = Occurrence(utc(begin), utc(end))
+    assert next_occurrence(weekly(3, time(22), 240), utc(at)) == expected
+
+
+def test_a_time_ends_with_the_window_and_none_follows() -> None:
+    """Would let back: a notice held back until an end that the window does not have any more."""
+    window = weekly(3, time(22), 240, ends_at=utc("2026-03-05T00:00"))
+    at = utc("2026-03-04T23:00")
+    assert occurrence_at(window, at) == Occurrence(utc("2026-03-04T21:00"), utc("2026-03-05T00:00"))
+    assert next_occurrence(window, utc("2026-03-05T00:00")) is None
+
+
+def test_a_window_of_its_own_comes_once() -> None:
+    """Would let back: a one-off window that is announced again when it is over."""
+    begin, end = utc("2026-03-03T10:00"), utc("2026-03-03T11:00")
+    window = once(begin, end)
+    assert next_occurrence(window, utc("2026-03-01T00:00")) == Occurrence(begin, end)
+    assert next_occurrence(window, begin) == Occurrence(begin, end)
+    assert next_occurrence(window, end) is None
