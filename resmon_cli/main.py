@@ -4,15 +4,15 @@ Belongs here: the list of commands and the translation of our errors to exit sta
 command module at load, so that `resmon status` does not pay for Dagster.
 """
 
-import importlib
 import sys
 import warnings
 
 import click
 
+from resmon_cli.lazy import LazyGroup, Modules
 from resmon_resources.errors import ResmonError
 
-COMMANDS: dict[str, tuple[str, str]] = {
+COMMANDS: Modules = {
     "up": ("resmon_cli.up", "Run everything: database, Dagster, collection, and a live table."),
     "env": ("resmon_cli.environment", "Print the variables that dagster and psql need in a shell."),
     "exec": ("resmon_cli.environment", "Run one command with these variables."),
@@ -22,6 +22,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "server": ("resmon_cli.servers", "Servers: add, import, list, show, test, pause, remove."),
     "retention": ("resmon_cli.retention", "How long tables are kept, and what is dropped."),
     "collect": ("resmon_cli.collect", "Collect from servers now."),
+    "alert": ("resmon_cli.alerts", "Alerts, their rules, and what they would have done."),
     "recompute": ("resmon_cli.recompute", "Compute windows of a range again."),
     "status": ("resmon_cli.status", "State and latest values of the fleet."),
     "metrics": ("resmon_cli.metrics", "Samples or statistics of servers, as a table or a file."),
@@ -30,34 +31,11 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "demo": ("resmon_cli.demo", "A fleet that does not exist, to try Resmon with."),
     "archive": ("resmon_cli.archive", "Archived days of samples: list, verify, restore."),
 }
-"""Command -> (module, one line of help). The module has a click command called `<name>_command`."""
 
 
-class LazyGroup(click.Group):
-    """A group whose commands are imported when they are called."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """All names, in the order of `COMMANDS`."""
-        return list(COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import the module of `cmd_name`; None when there is no such command."""
-        if cmd_name not in COMMANDS:
-            return None
-        module = importlib.import_module(COMMANDS[cmd_name][0])
-        command = getattr(module, f"{cmd_name}_command")
-        if not isinstance(command, click.Command):
-            msg = f"{module.__name__}.{cmd_name}_command is not a command"
-            raise TypeError(msg)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
-
-
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup, modules=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(package_name="resmon")
 def cli() -> None:
     """Resmon watches fleets of servers: collected over SSH into PostgreSQL, tiers with Dagster."""

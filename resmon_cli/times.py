@@ -1,6 +1,6 @@
-"""Times as people write them on the command line.
+"""Times and durations as people write them on the command line.
 
-Belongs here: the notation of TIME options, shared by all commands. Knows no command and no clock.
+Belongs here: the notation of such options, shared by all commands. Knows no command and no clock.
 """
 
 import re
@@ -9,7 +9,10 @@ from datetime import UTC, datetime, timedelta
 from resmon_resources.errors import ConfigurationInvalid
 
 _RELATIVE = re.compile(r"-(\d{1,6})\s*(s|m|min|h|d|w)")
+_DURATION = re.compile(r"(?:\d{1,9}\s*(?:s|m|min|h|d|w)\s*)+")
+_PART = re.compile(r"(\d+)\s*(s|min|m|h|d|w)")
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
+_SHOWN = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
 
 def parse_time(text: str, *, now: datetime) -> datetime:
@@ -35,3 +38,32 @@ def parse_time(text: str, *, now: datetime) -> datetime:
             "2026-03-01T12:00+01:00, now, or a distance back from now: -30m, -2h, -7d."
         )
         raise ConfigurationInvalid(msg) from error
+
+
+def parse_duration(text: str) -> int:
+    """Seconds from `90s`, `5m`, `2h`, `1d`, `1h30m`; a number alone is refused, but for 0.
+
+    Raises:
+        ConfigurationInvalid: says which forms are understood.
+    """
+    stripped = text.strip()
+    if stripped == "0":
+        return 0
+    if not _DURATION.fullmatch(stripped):
+        msg = f"{text!r} is not a duration. Give it with a unit: 90s, 5m, 2h, 1d, 1h30m, or 0."
+        raise ConfigurationInvalid(msg)
+    return sum(int(number) * _SECONDS[unit] for number, unit in _PART.findall(stripped))
+
+
+def duration_notation(seconds: int) -> str:
+    """Seconds as `parse_duration` reads them: `90s`, `5m`, `1h30m`; exact."""
+    if not seconds:
+        return "0"
+    if seconds < 120:  # noqa: PLR2004 - 90s is read faster than 1m30s
+        return f"{seconds}s" if seconds % 60 else f"{seconds // 60}m"
+    parts = []
+    for unit, size in _SHOWN:
+        count, seconds = divmod(seconds, size)
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts)

@@ -34,6 +34,8 @@ MAXIMUM_SECONDS = 30 * 86_400
 """Of any waiting time: a condition that waits longer would be older than most of what is stored."""
 
 _FULL_PCT = 100.0
+_OF_SERVERS: frozenset[SubjectKind] = frozenset({"server", "file_system", "series"})
+_OF_ORGANIZATIONS: frozenset[SubjectKind] = frozenset({"quota", "group"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -368,10 +370,13 @@ def set_rule(
 
     Raises:
         RuleUnknown: there is no such rule.
-        RuleInvalid: what is given cannot be; lists everything that is wrong.
+        RuleInvalid: what is given cannot be, lists everything that is wrong; or it would never
+            hold in this scope.
     """
     with connection.transaction():
-        check_change(read_rule_book(connection).shipped(name), change)
+        shipped = read_rule_book(connection).shipped(name)
+        check_change(shipped, change)
+        check_scope(shipped, scope)
         levels = change.levels
         connection.execute(
             load_query("alert", "upsert_rule_setting"),
@@ -447,6 +452,26 @@ def check_change(shipped: ShippedRule, change: RuleChange) -> None:
     if found:
         msg = f"{rule.name} cannot be set like this: {'; '.join(found)}. Nothing was changed."
         raise RuleInvalid(msg)
+
+
+def check_scope(shipped: ShippedRule, scope: Scope) -> None:
+    """Refuse a scope in which a setting of the rule would never hold.
+
+    Raises:
+        RuleInvalid: says which scopes there are.
+    """
+    kind = shipped.subject_kind
+    if kind in _OF_SERVERS or scope == ALL:
+        return
+    if kind in _OF_ORGANIZATIONS and scope.organization_id is not None:
+        return
+    whose = "organizations" if kind in _OF_ORGANIZATIONS else "the platform itself"
+    instead = " or --organization" if kind in _OF_ORGANIZATIONS else ""
+    msg = (
+        f"{shipped.rule.name} is about {whose}: a setting for this scope would never hold. "
+        f"Set it for all (no scope){instead}."
+    )
+    raise RuleInvalid(msg)
 
 
 def _problem_of_option(rule: Rule, name: str, value: object) -> str:

@@ -1,0 +1,18 @@
+"""`resmon alert`: the group of everything about alerts; its commands have modules of their own.
+
+Belongs here: the list of these commands, loaded when called.
+"""
+
+import click
+
+from resmon_cli.lazy import LazyGroup, Modules
+
+COMMANDS: Modules = {
+    "rule": ("resmon_cli.alert_rules", "Rules: list, show, set, reset."),
+}
+"""Command -> (module, one line of help)."""
+
+
+@click.group("alert", cls=LazyGroup, modules=COMMANDS)
+def alert_command() -> None:
+    """Alerts: what is wrong, which rules say so, and who is told."""

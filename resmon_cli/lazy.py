@@ -1,0 +1,41 @@
+"""A group of commands that are imported when they are called.
+
+Belongs here: only that. Which commands there are stands in the modules of the groups.
+"""
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+Modules = Mapping[str, tuple[str, str]]
+"""Command -> (module, one line of help). The module has a click command called `<name>_command`."""
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def __init__(self, *arguments: Any, modules: Modules, **settings: Any) -> None:  # click's own
+        super().__init__(*arguments, **settings)
+        self._modules = modules
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All names, in the order of the modules."""
+        return list(self._modules)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the module of `cmd_name`; None when there is no such command."""
+        if cmd_name not in self._modules:
+            return None
+        module = importlib.import_module(self._modules[cmd_name][0])
+        command = getattr(module, f"{cmd_name}_command")
+        if not isinstance(command, click.Command):
+            msg = f"{module.__name__}.{cmd_name}_command is not a command"
+            raise TypeError(msg)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in self._modules.items()])
