@@ -19,6 +19,8 @@ Belongs here: every exception that Resmon raises on purpose. Imports nothing of 
     │   ├── QuotaInvalid            a resource or limit that cannot be
     │   └── ServerUnknown
     ├── AlertError
+    │   ├── AlertOver               a resolved alert that cannot be changed any more
+    │   ├── AlertUnknown            no alert has this number
     │   ├── RuleInvalid             a rule that cannot be set like this
     │   └── RuleUnknown
     ├── CollectionError             one server could not be read; carries its cause
@@ -128,6 +130,14 @@ class ServerUnknown(InventoryError):
 
 class AlertError(ResmonError):
     """Something about alerts and their rules."""
+
+
+class AlertOver(AlertError):
+    """The alert is resolved and cannot be changed any more."""
+
+
+class AlertUnknown(AlertError):
+    """No alert has this number."""
 
 
 class RuleInvalid(AlertError):

@@ -59,6 +59,7 @@ PURE = (
     "resmon_assets/rollup/metrics.py",
     "resmon_assets/forecast/scores.py",
     "resmon_resources/time_windows.py",
+    "resmon_resources/alert_words.py",
     "resmon_resources/probe/framing.py",
     "resmon_resources/probe/reading.py",
 )
