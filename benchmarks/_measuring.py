@@ -64,21 +64,36 @@ class Taken:
 def embedded() -> Iterator[PostgresResource]:
     """A migrated embedded PostgreSQL in a temporary folder, with the settings of Resmon."""
     with tempfile.TemporaryDirectory(prefix="resmon-bench-") as home:
-        settings = load_settings({"RESMON_HOME": home, "RESMON_POSTGRES_OS_USER": "nobody"})
-        server = EmbeddedPostgres(settings)
+        server = server_in(Path(home))
         server.start()
         try:
-            server.ensure_databases()
-            postgres = PostgresResource(dsn=server.url("resmon"))
-            with postgres.connect() as connection:
-                migrations.apply(connection, load_settings().sql_path, report=lambda _: None)
-            yield postgres
+            yield migrated(server)
         finally:
-            server.stop()
-            shutil.rmtree(server.data_directory, ignore_errors=True)
-            shutil.rmtree(server.socket_directory, ignore_errors=True)
-            if os.geteuid() == 0 and ROOT_STATE.is_dir() and not any(ROOT_STATE.iterdir()):
-                ROOT_STATE.rmdir()
+            remove_server(server)
+
+
+def server_in(home: Path) -> EmbeddedPostgres:
+    """An embedded PostgreSQL, not started, whose state folder is `home`."""
+    environment = {"RESMON_HOME": str(home), "RESMON_POSTGRES_OS_USER": "nobody"}
+    return EmbeddedPostgres(load_settings(environment))
+
+
+def migrated(server: EmbeddedPostgres) -> PostgresResource:
+    """The data database of a server that runs, with the present schema."""
+    server.ensure_databases()
+    postgres = PostgresResource(dsn=server.url("resmon"))
+    with postgres.connect() as connection:
+        migrations.apply(connection, load_settings().sql_path, report=lambda _: None)
+    return postgres
+
+
+def remove_server(server: EmbeddedPostgres) -> None:
+    """Stop a server and remove what it keeps, but for its state folder."""
+    server.stop()
+    shutil.rmtree(server.data_directory, ignore_errors=True)
+    shutil.rmtree(server.socket_directory, ignore_errors=True)
+    if os.geteuid() == 0 and ROOT_STATE.is_dir() and not any(ROOT_STATE.iterdir()):
+        ROOT_STATE.rmdir()
 
 
 def in_own_process(
