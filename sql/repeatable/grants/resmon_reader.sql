@@ -3,13 +3,14 @@
 do $$
 begin
     if exists (select from pg_catalog.pg_roles where rolname = 'resmon_reader') then
-        grant usage on schema resmon, raw, tier, rollup, anomaly, forecast, inventory to resmon_reader;
+        grant usage on schema resmon, raw, tier, rollup, anomaly, forecast, alert, inventory to resmon_reader;
         grant select on all tables in schema resmon to resmon_reader;
-        grant execute on function resmon.live_position() to resmon_reader;
+        grant execute on function resmon.live_position(), resmon.data_version() to resmon_reader;
         grant select on
             raw.server_resource_metrics,
             raw.server_status,
             raw.filesystem_usage,
+            raw.collection_coverage,
             tier.metrics_1min,
             tier.metrics_5min,
             tier.metrics_1hour,
@@ -24,7 +25,10 @@ begin
             anomaly.degradation_reports,
             forecast.headroom,
             forecast.capacity_forecasts,
-            forecast.forecast_scores
+            forecast.forecast_scores,
+            alert.alerts,
+            alert.alert_events,
+            inventory.server_period
         to resmon_reader;
         grant select (organization_id, name, parent_id) on inventory.organizations to resmon_reader;
         grant select (organization_id, resource, limit_value, valid_from) on inventory.quotas to resmon_reader;

@@ -5,7 +5,7 @@ begin
     if exists (select from pg_catalog.pg_roles where rolname = 'resmon_writer') then
         grant usage on schema resmon, raw, tier, rollup, anomaly, forecast, inventory, ops to resmon_writer;
         grant select on all tables in schema resmon to resmon_writer;
-        grant execute on function resmon.live_position() to resmon_writer;
+        grant execute on function resmon.live_position(), resmon.data_version() to resmon_writer;
         grant select, insert, update, delete on
             raw.server_resource_metrics,
             raw.server_status,

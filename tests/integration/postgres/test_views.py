@@ -117,8 +117,11 @@ def test_every_column_is_explained_and_every_view_uses_the_readers_rights(db):
     assert options == [
         (name, ["security_invoker=true"], True)
         for name in (
+            "alert_events",
+            "alerts",
             "anomaly_reports",
             "capacity_forecasts",
+            "collection_coverage",
             "degradation_reports",
             "filesystem_status",
             "filesystem_usage",
@@ -132,6 +135,7 @@ def test_every_column_is_explained_and_every_view_uses_the_readers_rights(db):
             "organizations",
             "server_resource_metrics",
             "server_status",
+            "servers",
             "utilization_trends",
         )
     ]

@@ -1,0 +1,1 @@
+"""Schema resmon as consumers use it: functions, pages, keys, documents."""
