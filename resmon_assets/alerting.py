@@ -8,12 +8,14 @@ judgement (of samples and by assets) and replay on stored history call the same 
                                    +--left--> (nothing)     +--resolved by a person--> dismissed
 
 A value between trigger and clear of a level keeps what is: an alert stays open, but waiting begins
-anew, so that a value that wobbles around its level never opens one. Each opening of the last hours
-doubles the time that the level must be left, so that a slow wobble becomes one long alert.
+anew, so that a value that wobbles around its level never opens one. Each opening of the hours
+before an opening doubles the time that the level must be left, so that a slow wobble becomes one
+long alert.
 """
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from math import isnan
 
 from resmon_resources.alert_records import (
     Condition,
@@ -25,10 +27,12 @@ from resmon_resources.alert_records import (
 )
 
 OPENINGS_MEMORY = timedelta(hours=6)
-"""Openings this long ago make a rule wait longer before it resolves."""
+"""Openings so long before an opening make the rule wait longer until that one is resolved."""
 LONGEST_KEEP = timedelta(hours=2)
 LONGEST_GAP = timedelta(minutes=5)
-"""Two values further apart than this, and than for_seconds, say nothing of the time between."""
+"""Two values further apart than this, and than for_seconds, say nothing of the time between: that a
+level is reached for so long is counted anew. That it is left is not, or a rule whose values are
+seldom would never end."""
 
 
 def step(rule: Rule, before: Condition | None, observation: Observation) -> Step:
@@ -37,16 +41,20 @@ def step(rule: Rule, before: Condition | None, observation: Observation) -> Step
     Args:
         rule: as it holds for the subject.
         before: what is known; None: nothing.
-        observation: the value; an unknown one, or one that is not newer than the last, changes
-            nothing.
+        observation: the value; an unknown one (None, not a number), or one that is not newer than
+            the last, changes nothing. Of a subject of which nothing is known, the caller alone
+            knows whether a value is late.
 
     Returns:
         The condition afterwards and the change of the alert, if there is one.
     """
     same = Step(rule.name, observation.subject, before, before)
-    if observation.value is None or (before is not None and observation.at <= before.last_at):
+    value = observation.value
+    # Not a number lies beyond no level: it would end every alert.
+    is_known = value is not None and not isnan(value)
+    if value is None or not is_known or (before is not None and observation.at <= before.last_at):
         return same
-    judge = _Judge(rule, observation, observation.value)
+    judge = _Judge(rule, observation, value)
     if before is None or before.state == "clear":
         return judge.idle(before)
     if before.state == "pending":
@@ -75,9 +83,13 @@ def is_worth_storing(result: Step) -> bool:
     return _material(result.before) != _material(result.after)
 
 
-def keep_time(rule: Rule, openings: tuple[datetime, ...], at: datetime) -> timedelta:
-    """How long a level must be left at `at`, given the openings so far."""
-    recent = sum(at - opening <= OPENINGS_MEMORY for opening in openings)
+def keep_time(rule: Rule, openings: tuple[datetime, ...]) -> timedelta:
+    """How long a level must be left, given the openings so far, oldest first.
+
+    What counts is how many there were in the hours before the last one: while an alert is open, its
+    time does not become shorter again.
+    """
+    recent = sum(openings[-1] - opening <= OPENINGS_MEMORY for opening in openings)
     keep = timedelta(seconds=rule.keep_seconds)
     return max(keep, min(LONGEST_KEEP, keep * 2.0 ** max(0, min(recent, 16) - 1)))
 
@@ -126,8 +138,9 @@ class _Judge:
         """Nothing was beyond a level."""
         level = self.reached()
         if level == 0:
-            # Kept as it is: a clear condition remembers openings only.
-            return Step(self.rule.name, self.observation.subject, before, before)
+            # Kept as it is, while it remembers openings that still count.
+            kept = before if before is not None and self._recent(before.openings) else None
+            return Step(self.rule.name, self.observation.subject, before, kept)
         started = Condition(
             state="pending",
             level=level,
@@ -145,15 +158,17 @@ class _Judge:
         if level == 0:
             after = self._cleared(before) if before.openings else None
             return Step(self.rule.name, self.observation.subject, before, after)
-        gap = max(LONGEST_GAP, timedelta(seconds=self.rule.for_seconds))
-        if self.at - before.last_at > gap:
+        if self._is_after_gap(before):
             return self.idle(replace(before, state="clear"))
         known = self._seen(replace(before, level=min(before.level, level)))
         return self._ripen(before, self._higher(known, level))
 
     def firing(self, before: Condition) -> Step:
         """An alert is open, or a person has resolved it although it goes on."""
-        known = self._lower(self._higher(self._seen(before), self.reached()))
+        seen = self._seen(before)
+        if self._is_after_gap(before):
+            seen = replace(seen, higher_level=None, higher_since=None)
+        known = self._lower(self._higher(seen, self.reached()))
         wait = timedelta(seconds=self.rule.for_seconds)
         if (
             known.higher_level is not None
@@ -173,7 +188,7 @@ class _Judge:
         if (
             known.lower_level is None
             or known.lower_since is None
-            or self.at - known.lower_since < keep_time(self.rule, known.openings, self.at)
+            or self.at - known.lower_since < keep_time(self.rule, known.openings)
         ):
             return Step(self.rule.name, self.observation.subject, before, known)
         if known.lower_level == 0:
@@ -193,6 +208,11 @@ class _Judge:
     def _is_beyond(self, limit: float) -> bool:
         """Whether the value is at `limit` or on its urgent side."""
         return self.value >= limit if self.rule.direction == "above" else self.value <= limit
+
+    def _is_after_gap(self, before: Condition) -> bool:
+        """Whether nothing is known of the time between the last value and this one."""
+        gap = max(LONGEST_GAP, timedelta(seconds=self.rule.for_seconds))
+        return self.at - before.last_at > gap
 
     def _ripen(self, before: Condition | None, pending: Condition) -> Step:
         """Open the alert when the level was reached for long enough."""
