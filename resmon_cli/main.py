@@ -19,6 +19,7 @@ COMMANDS: Modules = {
     "db": ("resmon_cli.database", "Migrate the database, or open psql."),
     "org": ("resmon_cli.organizations", "Organizations: add, list, move, remove."),
     "quota": ("resmon_cli.quotas", "Limits of organizations: set, list with what is used."),
+    "access": ("resmon_cli.access", "Which database roles read which organizations."),
     "server": ("resmon_cli.servers", "Servers: add, import, list, show, test, pause, remove."),
     "retention": ("resmon_cli.retention", "How long tables are kept, and what is dropped."),
     "collect": ("resmon_cli.collect", "Collect from servers now."),

@@ -12,11 +12,13 @@ Belongs here: every exception that Resmon raises on purpose. Imports nothing of 
     │   ├── SchemaOutdated          migrations are pending
     │   └── MigrationFailed         a file changed after it was applied, or its SQL failed
     ├── InventoryError
+    │   ├── AccessRefused           a grant that would limit nobody, or is not there
     │   ├── InventoryInvalid        a value that the inventory refuses
     │   ├── NameTaken               an organization or server of this name exists
     │   ├── OrganizationUnknown
     │   ├── OrganizationNotEmpty
     │   ├── QuotaInvalid            a resource or limit that cannot be
+    │   ├── RoleUnknown
     │   └── ServerUnknown
     ├── AlertError
     │   ├── AlertOver               a resolved alert that cannot be changed any more
@@ -104,6 +106,10 @@ class InventoryError(ResmonError):
     """Something about organizations or servers."""
 
 
+class AccessRefused(InventoryError):
+    """A role that a grant would not limit, or a grant that is not there."""
+
+
 class InventoryInvalid(InventoryError):
     """A value that the inventory refuses (a name, a port, a cycle in the tree)."""
 
@@ -122,6 +128,10 @@ class OrganizationNotEmpty(InventoryError):
 
 class QuotaInvalid(InventoryError):
     """A resource that cannot be limited, or a limit that cannot be."""
+
+
+class RoleUnknown(InventoryError):
+    """No role of this name on the PostgreSQL server."""
 
 
 class ServerUnknown(InventoryError):

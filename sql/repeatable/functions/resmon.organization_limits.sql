@@ -1,5 +1,6 @@
 -- Purpose: the limit that holds for each organization and resource at an instant: its own, else the nearest ancestor's.
--- With the caller's rights. The tree is that of today.
+-- With the caller's rights. The tree is that of today. What a role inherits from organizations that it may not read comes from
+-- inventory.inherited_limits, which is empty for whoever reads all of them.
 create or replace function resmon.organization_limits(p_at timestamptz default now())
 returns table (
     organization_id integer,
@@ -24,7 +25,13 @@ as $$
     ),
     held as (
         select o.organization_id, o.resource, o.limit_value, o.organization_id as limit_organization_id from own as o
-        union all
+        union
+        select i.organization_id, i.resource, i.limit_value, i.limit_organization_id
+        from inventory.inherited_limits as i
+        where i.valid_from <= p_at
+            and (i.valid_to is null or i.valid_to > p_at)
+        -- An organization that was granted beside one above it is reached from both: union, not union all.
+        union
         select c.organization_id, h.resource, h.limit_value, h.limit_organization_id
         from held as h
         inner join inventory.organizations as c on c.parent_id = h.organization_id

@@ -1,5 +1,6 @@
 -- Purpose: who reads schema resmon. Its views are security invokers, so a reader also needs the columns they
--- read on the parents, never on partitions. Does nothing where the role does not exist (the embedded server).
+-- read on the parents, never on partitions; which rows it sees there says row_level_security.sql, where each of these tables
+-- stands. Does nothing where the role does not exist (the embedded server).
 do $$
 begin
     if exists (select from pg_catalog.pg_roles where rolname = 'resmon_reader') then
@@ -30,6 +31,9 @@ begin
             alert.alert_events,
             inventory.server_period
         to resmon_reader;
+        -- The policies ask who may see what, and a role finds only itself there.
+        grant select (role_name, organization_id) on inventory.access_grant, inventory.organization_access to resmon_reader;
+        grant select on inventory.inherited_limits to resmon_reader;
         grant select (organization_id, name, parent_id) on inventory.organizations to resmon_reader;
         grant select (organization_id, resource, limit_value, valid_from) on inventory.quotas to resmon_reader;
         -- Without host, user and identity file: they say how to get in.

@@ -3,7 +3,7 @@
 do $$
 begin
     if exists (select from pg_catalog.pg_roles where rolname = 'resmon_writer') then
-        grant usage on schema resmon, raw, tier, rollup, anomaly, forecast, inventory, ops to resmon_writer;
+        grant usage on schema resmon, raw, tier, rollup, anomaly, forecast, alert, inventory, ops to resmon_writer;
         grant select on all tables in schema resmon to resmon_writer;
         grant execute on function resmon.live_position(), resmon.data_version() to resmon_writer;
         grant select, insert, update, delete on
@@ -29,6 +29,7 @@ begin
             anomaly.detector_state,
             forecast.capacity_forecasts,
             forecast.forecast_scores,
+            inventory.access_grant,
             inventory.maintenance_window,
             inventory.organizations,
             inventory.organization_period,
@@ -46,6 +47,8 @@ begin
             ops.retention_policy,
             ops.pruned_partition
         to resmon_writer;
+        grant select on inventory.organization_access, inventory.inherited_limits to resmon_writer;
+        grant select, insert, update, delete on all tables in schema alert to resmon_writer;
         grant usage on schema demo to resmon_writer;
         grant select, insert, update, delete on all tables in schema demo to resmon_writer;
         grant select on ops.schema_migrations, ops.schema_repeatables to resmon_writer;

@@ -1,0 +1,1 @@
+"""Access: who sees what, tried against a server that asks for passwords."""
