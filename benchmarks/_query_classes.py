@@ -36,7 +36,8 @@ class Query:
         text: through schema resmon; $1, $2, ... are its parameters.
         reference: the same from the tables.
         draw: parameters of one query.
-        points: POINTS rows are expected: `server_1000_points_p95_ms`; None: not one of those.
+        granularity: of a figure `server_1000_points_p95_ms`; None: it is not one of those.
+        has_same_rows: the reference gives as many rows; not where the newest are worked out.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Query:
     reference: str
     draw: Draw
     granularity: str | None = None
+    has_same_rows: bool = True
 
 
 def queries_of(size: Size) -> list[Query]:
@@ -53,6 +55,41 @@ def queries_of(size: Size) -> list[Query]:
 
 def dashboards(size: Size) -> list[Query]:
     """What dashboards and reports ask."""
+    compared = ("cpu_pct_avg", "cpu_pct_p95")
+    five_minutes = in_range(
+        size, servers=COMPARED, width=STEP, span=DAY, days=size.five_minute_days
+    )
+    return [
+        *points(size),
+        Query(
+            "server_last_hour_live",
+            LAST_HOUR,
+            tier_rows("1min", ALL),
+            last_hour(size),
+            has_same_rows=False,
+        ),
+        Query(
+            "compare_8_servers",
+            server_metrics("5min", ("bucket_start", "server_id", *compared)),
+            tier_rows("5min", compared),
+            five_minutes,
+        ),
+        Query("rolling_hour_of_8_servers", ROLLING, tier_rows("5min", compared[:1]), five_minutes),
+        Query("overview", OVERVIEW, BARE_OVERVIEW, nothing),
+        Query("organization_30_days", ORGANIZATION, BARE_ORGANIZATION, organization_month(size)),
+        Query("top_20_p95_of_a_day", TOP, BARE_TOP, whole_days(size)),
+        Query(
+            "top_20_p95_of_24_hours",
+            TOP,
+            BARE_TOP_OF_HOURS,
+            in_range(size, servers=0, width=HOUR, span=DAY, days=size.hour_days),
+        ),
+        Query("headroom_20", HEADROOM, BARE_HEADROOM, nothing),
+    ]
+
+
+def points(size: Size) -> list[Query]:
+    """POINTS rows of a server at each granularity; by the function, and by the views."""
     spans = {
         "raw": (timedelta(seconds=30), size.raw_days),
         "1min": (MINUTE, size.minute_days),
@@ -60,29 +97,17 @@ def dashboards(size: Size) -> list[Query]:
         "1hour": (HOUR, size.hour_days),
         "1day": (DAY, size.day_days),
     }
-    points = [
-        Query(
-            f"server_1000_points_{name}" if name != "1day" else "server_year_1day",
-            server_metrics(name),
-            RAW_POINTS if name == "raw" else tier_rows(name, ALL),
-            in_range(size, servers=1, width=width, span=min(POINTS, days) * width
-                     if name == "1day" else POINTS * width, days=days),
-            name,
-        )
-        for name, (width, days) in spans.items()
-    ]  # fmt: skip
-    return [
-        *points,
-        Query(
-            "compare_8_servers",
-            server_metrics("5min", "bucket_start, server_id, cpu_pct_avg, cpu_pct_p95"),
-            tier_rows("5min", ("cpu_pct_avg", "cpu_pct_p95")),
-            in_range(size, servers=COMPARED, width=STEP, span=DAY, days=size.five_minute_days),
-        ),
-        Query("overview", OVERVIEW, BARE_OVERVIEW, nothing),
-        Query("organization_30_days", ORGANIZATION, BARE_ORGANIZATION, organization_month(size)),
-        Query("top_20_p95_of_a_day", TOP, BARE_TOP, whole_days(size)),
-    ]
+    found = []
+    for granularity, (width, days) in spans.items():
+        count = min(POINTS, days) if granularity == "1day" else POINTS
+        name = "server_year_1day" if granularity == "1day" else f"server_1000_points_{granularity}"
+        draw = in_range(size, servers=1, width=width, span=count * width, days=days)
+        reference = RAW_POINTS if granularity == "raw" else tier_rows(granularity, ALL)
+        found += [
+            Query(name, server_metrics(granularity), reference, draw, granularity),
+            Query(f"{name}_view", server_view(granularity), reference, draw),
+        ]
+    return found
 
 
 def tsbs(size: Size) -> list[Query]:
@@ -100,7 +125,7 @@ def tsbs(size: Size) -> list[Query]:
         found.append(
             Query(
                 f"tsbs_single-groupby-{metrics}-{servers}-{hours}",
-                server_metrics("5min", ", ".join(("bucket_start", "server_id", *columns))),
+                server_metrics("5min", ("bucket_start", "server_id", *columns)),
                 tier_rows("5min", columns),
                 in_range(
                     size, servers=servers, width=STEP, span=hours * HOUR,
@@ -113,7 +138,7 @@ def tsbs(size: Size) -> list[Query]:
         found.append(
             Query(
                 f"tsbs_cpu-max-all-{servers}",
-                server_metrics("1hour", ", ".join(("bucket_start", "server_id", *largest))),
+                server_metrics("1hour", ("bucket_start", "server_id", *largest)),
                 tier_rows("1hour", largest),
                 in_range(size, servers=servers, width=HOUR, span=8 * HOUR, days=size.hour_days),
             )
@@ -185,6 +210,15 @@ def organization_month(size: Size) -> Draw:
     return draw
 
 
+def last_hour(size: Size) -> Draw:
+    """Draws a server, and the hour that ends now: the newest minutes are in no tier yet."""
+
+    def draw(random: np.random.Generator) -> tuple[object, ...]:
+        return [1 + int(random.integers(size.servers))], NOW - HOUR, NOW
+
+    return draw
+
+
 def whole_days(size: Size) -> Draw:
     """Draws a UTC day."""
 
@@ -214,17 +248,21 @@ def random_start(
 ALL = tuple(f"{metric}_{statistic}" for metric, statistic in product(METRICS, STATISTICS))
 
 
-def server_metrics(granularity: str, columns: str = "*") -> str:
+def server_metrics(granularity: str, columns: Sequence[str] = ("*",)) -> str:
     """One or several servers in a range."""
-    if granularity == "raw":
-        return (
-            "select * from resmon.server_resource_metrics "
-            "where server_id = any ($1::integer[]) "
-            "and collected_at >= $2::timestamptz and collected_at < $3::timestamptz "
-            "order by server_id, collected_at"
-        )
     return (
-        f"select {columns} from resmon.metric_aggregations "  # noqa: S608 - names of ours
+        f"select {', '.join(columns)} from resmon.server_metrics("  # noqa: S608 - names of ours
+        f"$1::integer[], $2::timestamptz, $3::timestamptz, '{granularity}') "
+        "order by server_id, bucket_start"
+    )
+
+
+def server_view(granularity: str) -> str:
+    """The same from the views."""
+    if granularity == "raw":
+        return RAW_POINTS.replace("raw.server", "resmon.server")
+    return (
+        "select * from resmon.metric_aggregations "  # noqa: S608 - names of ours
         f"where granularity = '{granularity}' and server_id = any ($1::integer[]) "
         "and bucket_start >= $2::timestamptz and bucket_start < $3::timestamptz "
         "order by server_id, bucket_start"
@@ -249,15 +287,27 @@ where server_id = any ($1::integer[])
 order by server_id, collected_at
 """
 
-OVERVIEW = "select * from resmon.server_status"
+LAST_HOUR = """
+select * from resmon.server_metrics(
+    $1::integer[], $2::timestamptz, $3::timestamptz, '1min', p_now => $3::timestamptz
+)
+"""
+
+ROLLING = """
+select * from resmon.rolling(
+    $1::integer[], 'cpu_pct', interval '1 hour', $2::timestamptz, $3::timestamptz, '5min'
+)
+"""
+
+OVERVIEW = "select * from resmon.latest()"
 BARE_OVERVIEW = (
     "select * from inventory.servers as s left join raw.server_status as t using (server_id)"
 )
 
 ORGANIZATION = """
-select * from resmon.organization_metrics
-where granularity = '1hour' and scope = 'subtree' and organization_id = any ($1::integer[])
-    and bucket_start >= $2::timestamptz and bucket_start < $3::timestamptz
+select * from resmon.organization_metrics(
+    $1::integer[], $2::timestamptz, $3::timestamptz, '1hour', 'subtree'
+)
 order by organization_id, bucket_start
 """
 BARE_ORGANIZATION = """
@@ -268,15 +318,28 @@ order by organization_id, bucket_start
 """
 
 TOP = """
-select server_id, server_name, cpu_pct_p95 from resmon.metric_aggregations
-where granularity = '1day' and bucket_start >= $1::timestamptz and bucket_start < $2::timestamptz
-order by cpu_pct_p95 desc nulls last, server_id
-limit 20
+select * from resmon.top_servers('cpu_pct', 'p95', $1::timestamptz, $2::timestamptz, 20)
 """
 BARE_TOP = """
 select server_id, cpu_pct_p95 from tier.metrics_1day
 where bucket_start >= $1::timestamptz and bucket_start < $2::timestamptz
 order by cpu_pct_p95 desc nulls last, server_id
+limit 20
+"""
+
+BARE_TOP_OF_HOURS = """
+select server_id, percentile_cont(0.95) within group (order by cpu_pct_p95) from tier.metrics_1hour
+where bucket_start >= $1::timestamptz and bucket_start < $2::timestamptz
+group by server_id
+order by 2 desc, server_id
+limit 20
+"""
+
+HEADROOM = "select * from resmon.servers_with_headroom(p_limit => 20)"
+BARE_HEADROOM = """
+select * from forecast.headroom
+where bucket_start = (select max(bucket_start) from forecast.headroom)
+order by headroom_ratio desc nulls last, server_id
 limit 20
 """
 
@@ -306,7 +369,7 @@ select * from raw.server_resource_metrics
 where {server} cpu_pct > 90 and collected_at >= $1::timestamptz and collected_at < $2::timestamptz
 """
 
-LATEST = "select server_id, last_metrics_at, cpu_pct from resmon.server_status"
+LATEST = "select server_id, last_metrics_at, cpu_pct from resmon.latest()"
 BARE_LATEST = "select server_id, last_metrics_at, cpu_pct from raw.server_status"
 
 BUSIEST_MINUTES = """

@@ -219,7 +219,9 @@ def warm(database: Kept, query: Query, drawn: list[tuple[object, ...]], samples:
             taken, count = client.run(text, parameters)
             times[name].append(taken)
             rows.add(count)
-        assert len(rows) == 1, f"{query.name} gives other numbers of rows than its reference"
+        assert len(rows) == 1 or not query.has_same_rows, (
+            f"{query.name} gives other numbers of rows than its reference"
+        )
     samples.add_times(told(query, "warm"), times[OWNER], times["tables"])
     add_named(query, times, samples)
     for name, client, text in ways:

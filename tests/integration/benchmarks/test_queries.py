@@ -15,7 +15,7 @@ from tests.fixtures_postgres import embedded_settings
 pytestmark = pytest.mark.integration
 
 SCRIPT = str(PROJECT_ROOT / "benchmarks" / "queries.py")
-CLASSES = 24
+CLASSES = 33
 
 OUT_OF_ORDER = """
 select count(*)
