@@ -21,6 +21,7 @@ MAY_NOT_IMPORT = {
 }
 PURE = (
     "resmon_assets/alerting.py",
+    "resmon_assets/matters.py",
     "resmon_assets/forecast/headroom.py",
     "resmon_assets/demo/judgement.py",
     "resmon_assets/demo/plan.py",
