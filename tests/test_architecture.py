@@ -21,7 +21,9 @@ MAY_NOT_IMPORT = {
 }
 PURE = (
     "resmon_assets/alerting.py",
-    "resmon_assets/matters.py",
+    "resmon_assets/alert/groups.py",
+    "resmon_assets/alert/planning.py",
+    "resmon_assets/alert/situation.py",
     "resmon_assets/forecast/headroom.py",
     "resmon_assets/demo/judgement.py",
     "resmon_assets/demo/plan.py",

@@ -1,5 +1,0 @@
--- Names of organizations. Plan: scan of a small table.
-select
-    o.organization_id,
-    o.name
-from inventory.organizations as o
