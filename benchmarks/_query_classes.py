@@ -339,6 +339,7 @@ HEADROOM = "select * from resmon.servers_with_headroom(p_limit => 20)"
 BARE_HEADROOM = """
 select * from forecast.headroom
 where bucket_start = (select max(bucket_start) from forecast.headroom)
+    and least(cpu_headroom_cores, memory_headroom_bytes, disk_headroom_bytes) >= 0
 order by headroom_ratio desc nulls last, server_id
 limit 20
 """
