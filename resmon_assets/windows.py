@@ -11,7 +11,7 @@ part: `plan_window` says which slots changed or closed since the stored rows wer
 `store_window` is given a `Part` then. Why, and what was measured: docs/decisions/0007-windows.md.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -30,6 +30,7 @@ from resmon_resources.window_ledger import (
     SLOTS,
     WindowState,
     current_revisions,
+    has_later_window,
     record_window,
     slot_revisions,
     window_states,
@@ -292,6 +293,7 @@ def store_window(
     now: datetime,
     totals: str | None = None,
     part: Part | None = None,
+    on_newest: Callable[[psycopg.Connection], object] | None = None,
 ) -> Stored | None:
     """Store the rows of a window and what they were computed from, in one transaction.
 
@@ -311,6 +313,8 @@ def store_window(
         totals: statement on {table}, %(start)s and %(end)s that gives one row of integers by name,
             among them `stored_rows`; asked in the same transaction, after the rows were written.
         part: which slots were computed; None when all of the window was, and slots are not kept.
+        on_newest: called in the same transaction, after the rows were written, when the table has
+            no later window: what its rows say is what holds now.
 
     Returns:
         What was done; None when the stored state is newer, which is then kept untouched.
@@ -355,6 +359,8 @@ def store_window(
         difference = compare_rows(stored, rows, key=table.key)
         _replace_rows(connection, table, difference, start=start, end=closed_until)
         figures = _totals(connection, table, totals, start=start, end=closed_until)
+        if on_newest is not None and not has_later_window(connection, table.name, start):
+            on_newest(connection)
     return Stored(
         new=difference.new.height,
         changed=difference.changed.height,

@@ -4,7 +4,7 @@ Belongs here: the records that the planner writes and messages are made from, an
 is told is decided in resmon_assets/alert/planning.py; the words are in alert/messages.py there.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -87,6 +87,56 @@ class Content:
     counts: tuple[tuple[str, int], ...] = ()
     remarks: tuple[str, ...] = ()
 
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message as text, in the forms that channels take.
+
+    Attributes:
+        tone: how channels with colours or icons show it.
+        title: one line.
+        text: plain text.
+        markdown: CommonMark.
+        html: a whole HTML document, for e-mail.
+        short: one line of 160 characters at most, for channels that pay for length.
+        fields: for a program, as JSON; stable names, see docs/alerts.md.
+        headers: of an e-mail, so that what belongs together is shown together.
+        problems: what was wrong with templates; the message says it too.
+    """
+
+    tone: Literal["info", "warning", "failure", "success"]
+    title: str
+    text: str
+    markdown: str
+    html: str
+    short: str
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """A message before it has words.
+
+    Attributes:
+        number: delivery_id; the same number twice is the same message twice. 0: a message that is
+            not from the database.
+        route: name of the route.
+        template: name of the route's own template; None: the one of the channel.
+        content: what it tells.
+        at: when the words are made, aware UTC; ages are counted to it.
+    """
+
+    number: int
+    route: str
+    template: str | None
+    content: Content
+    at: datetime
+
+
+Compose = Callable[[Envelope], Message]
+"""Makes the words; given to those who send, because templates are above them."""
 
 _MOMENTS = ("began_at", "opened_at", "resolved_at")
 

@@ -29,6 +29,7 @@ Belongs here: every exception that Resmon raises on purpose. Imports nothing of 
     ├── ProbeUnreadable             bytes that are not an answer of the probe
     ├── SampleUnusable              a stored sample holds what no probe can have measured
     ├── DetectorStateUnusable       a stored state of a detector that this version cannot read
+    ├── SendingFailed               a message could not be handed to the services of a route
     ├── WindowRefused               a window cannot be computed without losing what is stored
     │   └── RawGone                 because its raw samples are gone; carries the revision
     └── ArchiveError
@@ -182,6 +183,10 @@ class SampleUnusable(ResmonError):
 
 class DetectorStateUnusable(ResmonError):
     """A stored state of a detector is damaged, or of another detector or version."""
+
+
+class SendingFailed(ResmonError):
+    """A message could not be handed to the services of a route."""
 
 
 class WindowRefused(ResmonError):

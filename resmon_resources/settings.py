@@ -7,7 +7,7 @@ database. Nothing is read at import; callers ask `load_settings()` when they nee
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
 from urllib.parse import urlsplit
@@ -46,6 +46,15 @@ class Settings:
             1024: more than eight hours of 10,000 servers), over all shards.
         archive_url: where raw samples are archived (RESMON_ARCHIVE_URL, default the folder
             `archive` in the state folder); file, s3, gs, az or memory. Holds no credentials.
+        ui_url: where those who read alerts reach Dagster's UI (RESMON_UI_URL, default
+            http://127.0.0.1:3000), without a slash at its end.
+        templates_path: folder of templates of one's own for messages (RESMON_TEMPLATES); None:
+            there are none.
+        heartbeat_url: called every minute by `resmon up` while all is well (RESMON_HEARTBEAT_URL,
+            a dead man's switch); None: nobody is called. Holds a token as a rule: never shown.
+        watchdog_target: where the URLs are that `resmon up` sends to when the daemon, the database
+            or the collector is down: `env:RESMON_WATCHDOG_URL`, or `file:` with the path of
+            RESMON_WATCHDOG_URL_FILE; None: nobody is told.
     """
 
     home: Path
@@ -58,6 +67,10 @@ class Settings:
     host_keys: HostKeyMode
     spool_bytes: int
     archive_url: str
+    ui_url: str
+    templates_path: Path | None
+    heartbeat_url: str | None = field(repr=False)
+    watchdog_target: str | None
 
     @property
     def trusts_first_use(self) -> bool:
@@ -109,7 +122,48 @@ def load_settings(environment: Mapping[str, str] | None = None) -> Settings:
         host_keys=_host_key_mode(env),
         spool_bytes=_positive_integer(env, "RESMON_SPOOL_MB", default=1024, maximum=2**20) * 2**20,
         archive_url=_archive_url(env, home),
+        ui_url=_web_url(env, "RESMON_UI_URL") or "http://127.0.0.1:3000",
+        templates_path=_optional_path(env, "RESMON_TEMPLATES"),
+        heartbeat_url=_web_url(env, "RESMON_HEARTBEAT_URL", may_hold_secret=True),
+        watchdog_target=_watchdog_target(env),
     )
+
+
+def _optional_path(env: Mapping[str, str], name: str) -> Path | None:
+    """A path, absolute; None when the variable is not set."""
+    return Path(env[name]).expanduser().resolve() if env.get(name) else None
+
+
+def _web_url(env: Mapping[str, str], name: str, *, may_hold_secret: bool = False) -> str | None:
+    """An http or https URL without a slash at its end; None when the variable is not set."""
+    text = (env.get(name) or "").strip()
+    if not text:
+        return None
+    try:
+        parts = urlsplit(text)
+        is_usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, brackets without end
+        is_usable = False
+    is_usable = is_usable and not any(character.isspace() for character in text)
+    if not is_usable or ("@" in text and not may_hold_secret):
+        # Not quoted: it may hold a secret.
+        msg = (
+            f"{name} is not a URL that can be used. Give it the form https://host:port/path"
+            f"{'' if may_hold_secret else ' without user and password'}, or unset it."
+        )
+        raise ConfigurationInvalid(msg)
+    return text if may_hold_secret else text.rstrip("/")
+
+
+def _watchdog_target(env: Mapping[str, str]) -> str | None:
+    """RESMON_WATCHDOG_URL or RESMON_WATCHDOG_URL_FILE, as the target of a route."""
+    text, file = env.get("RESMON_WATCHDOG_URL"), env.get("RESMON_WATCHDOG_URL_FILE")
+    if text and file:
+        msg = "RESMON_WATCHDOG_URL and RESMON_WATCHDOG_URL_FILE are both set. Unset one of them."
+        raise ConfigurationInvalid(msg)
+    if text:
+        return "env:RESMON_WATCHDOG_URL"
+    return f"file:{Path(file).expanduser().resolve()}" if file else None
 
 
 def _host_key_mode(env: Mapping[str, str]) -> HostKeyMode:

@@ -112,6 +112,13 @@ def window_states(
         return {state.window_start: state for state in cursor}
 
 
+def has_later_window(connection: psycopg.Connection, asset: str, window_start: datetime) -> bool:
+    """Whether a window of `asset` after this one is recorded."""
+    values = {"asset": asset, "start": window_start}
+    row = connection.execute(_query("has_later_window"), values).fetchone()
+    return row is not None and bool(row[0])
+
+
 def record_window(
     connection: psycopg.Connection,
     asset: str,

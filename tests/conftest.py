@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-pytest_plugins = ["tests.fixtures_postgres"]
+pytest_plugins = ["tests.fixtures_postgres", "tests.fixtures_services"]
 
 # Registered as soon as it stands beside this file.
 if (Path(__file__).parent / "fixtures_ssh.py").is_file():

@@ -12,10 +12,12 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import polars as pl
+import psycopg
 
 from resmon_assets.anomaly import drift, trends
 from resmon_assets.anomaly.daily import DAY, Days, days_of
 from resmon_assets.anomaly.drift_rows import drifts_of, rows_of
+from resmon_assets.anomaly.open_episodes import observe_episodes
 from resmon_assets.frames import (
     DEGRADATION_KEY,
     DEGRADATION_ROWS,
@@ -24,6 +26,7 @@ from resmon_assets.frames import (
     UTILIZATION_TREND_ROWS,
     schema_of,
 )
+from resmon_assets.matters import is_news
 from resmon_assets.naming import DEGRADATION_REPORTS, TIER_1DAY, UTILIZATION_TRENDS, table_of
 from resmon_assets.partitions import closed_day_partitions
 from resmon_assets.window_runs import WindowAsset
@@ -115,7 +118,14 @@ def refresh_degradation(postgres: PostgresResource, *, start: datetime, now: dat
         history=drift.HISTORY_DAYS,
         start=start,
         now=now,
+        on_newest=lambda writing: _observe_drifts(writing, start=start, now=now),
     )
+
+
+def _observe_drifts(connection: psycopg.Connection, *, start: datetime, now: datetime) -> None:
+    """Judge what is open by the newest day, in the transaction that stores it."""
+    if is_news(start + DAY, now=now, window=DAY):
+        observe_episodes(connection, at=now, now=now)
 
 
 def _refresh(
@@ -128,6 +138,7 @@ def _refresh(
     history: int,
     start: datetime,
     now: datetime,
+    on_newest: Callable[[psycopg.Connection], object] | None = None,
 ) -> Outcome:
     """Read the history of a day, compute its rows, store them."""
     end = table.closed_until(start, now=now)
@@ -146,6 +157,7 @@ def _refresh(
         start=start,
         closed_until=end,
         now=now,
+        on_newest=on_newest,
     )
     return Outcome(
         start=start,

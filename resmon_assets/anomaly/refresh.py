@@ -42,7 +42,9 @@ from resmon_assets.anomaly.judging import (
     rules_of,
 )
 from resmon_assets.anomaly.maintenance import MaintenanceWindow
+from resmon_assets.anomaly.open_episodes import observe_episodes
 from resmon_assets.frames import EPISODE_KEY, EPISODE_ROWS, schema_of
+from resmon_assets.matters import is_news
 from resmon_assets.naming import ANOMALY_REPORTS, TIER_5MIN, table_of
 from resmon_assets.windows import Outcome, Stored, WindowTable, refuse_red
 from resmon_resources.catch_up_ledger import is_requested
@@ -50,7 +52,13 @@ from resmon_resources.errors import RawGone, WindowRefused
 from resmon_resources.postgres import PostgresResource, Snapshot, copy_frame
 from resmon_resources.postgres_connection import advisory_lock, load_query
 from resmon_resources.time_windows import weekly_of
-from resmon_resources.window_ledger import SLOT, WindowState, record_window, window_states
+from resmon_resources.window_ledger import (
+    SLOT,
+    WindowState,
+    has_later_window,
+    record_window,
+    window_states,
+)
 
 HOUR = timedelta(hours=1)
 
@@ -407,7 +415,7 @@ def _store(
             return None
         with postgres.snapshot() as snapshot:
             stored = read_episodes(snapshot, start=start, end=end)
-            is_newest = not _one(connection, "has_later_window", {"start": start})
+            is_newest = not has_later_window(connection, REPORTS.name, start)
         told_until = read.told_until(start)
         grown = _grown(
             stored, [m for m in moments if m.at >= told_until], is_newest=is_newest, end=end
@@ -436,6 +444,8 @@ def _store(
             "update ops.window_state set row_count = %s where asset = %s and window_start = %s",
             (figures["stored_rows"], REPORTS.name, start),
         )
+        if is_newest and is_news(read.until, now=now, window=HOUR):
+            observe_episodes(connection, at=read.until, now=now)
     known = {_key(e) for e in stored}
     written = [*grown, *replaced]
     new = sum(_key(e) not in known for e in written)

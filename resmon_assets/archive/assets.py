@@ -29,6 +29,7 @@ from resmon_assets.archive.checks import (
     specs_of,
 )
 from resmon_assets.archive.days import Archived, archive_day, days_between
+from resmon_assets.archive.observed import days_observed
 from resmon_assets.frames import ARCHIVED_SAMPLES
 from resmon_assets.frames import RAW_SAMPLES as RAW_COLUMNS
 from resmon_assets.naming import ARCHIVE_RAW, BATCH_POOL, OWNER, RAW_SAMPLES, table_of
@@ -89,7 +90,9 @@ def archive_raw_samples(
     window = context.partition_time_window
     days = list(days_between(window.start, window.end))
     with errors_sorted(context):
-        done = _archive_days(context, postgres, archive.open(), days, now=clock.now())
+        now = clock.now()
+        with days_observed(postgres, days, now=now):
+            done = _archive_days(context, postgres, archive.open(), days, now=now)
         judged = Judged(
             {KEEPS_ROWS: {d.archived.manifest.day: judge_conservation(d.archived) for d in done}}
         )

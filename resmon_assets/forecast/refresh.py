@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 import numpy as np
 import polars as pl
 import psycopg
+from psycopg.rows import class_row
 
 from resmon_assets.forecast.capacity import (
     ACTIVE_SERVERS,
@@ -39,6 +40,7 @@ from resmon_assets.forecast.capacity import (
     server_series,
 )
 from resmon_assets.frames import CAPACITY_FORECAST_KEY, CAPACITY_FORECAST_ROWS
+from resmon_assets.matters import FullDay, is_news, of_full_days
 from resmon_assets.naming import (
     CAPACITY_FORECASTS,
     ROLLUP_1DAY,
@@ -46,6 +48,7 @@ from resmon_assets.naming import (
     TIER_FILESYSTEM_1DAY,
     table_of,
 )
+from resmon_assets.observing import observe
 from resmon_assets.partitions import closed_day_partitions
 from resmon_assets.rollup.quotas import QUOTAS, effective_limits
 from resmon_assets.rollup.tree import TREE, closure
@@ -163,6 +166,7 @@ def refresh_forecasts(
         closed_until=end,
         now=now,
         totals=load_query("forecast", "sum_stored_forecasts"),
+        on_newest=lambda writing: _observe_full_days(writing, start=start, now=now),
     )
     outcome = Outcome(
         start=start,
@@ -182,6 +186,23 @@ def refresh_forecasts(
         chosen=rows["choice"].count(),
         red=inputs.red,
         seconds=seconds,
+    )
+
+
+def _observe_full_days(connection: psycopg.Connection, *, start: datetime, now: datetime) -> None:
+    """Judge when file systems will be full by the newest day, in the transaction that stores it."""
+    if not is_news(start + DAY, now=now, window=DAY):
+        return
+    with connection.cursor(row_factory=class_row(FullDay)) as cursor:
+        cursor.execute(load_query("forecast", "select_full_days").encode(), {"day": start})
+        forecasts = cursor.fetchall()
+    observe(
+        connection,
+        "disk_full_soon",
+        of_full_days(forecasts, day=start),
+        now=now,
+        is_complete=True,
+        gone="it does not grow towards its size any more",
     )
 
 

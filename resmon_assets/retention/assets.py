@@ -24,7 +24,9 @@ from dagster import (
 )
 from pydantic import Field
 
+from resmon_assets.matters import is_news, of_retention
 from resmon_assets.naming import BATCH_POOL, OWNER, PRUNED
+from resmon_assets.observing import observe
 from resmon_assets.partitions import closed_day_partitions
 from resmon_assets.reporting import errors_sorted
 from resmon_assets.retention.prune import (
@@ -52,6 +54,8 @@ MAXIMUM_TOLD = 50
 """Partitions listed by name in the metadata; the counts are of all."""
 
 Metadata = dict[str, MetadataValue]
+
+_NONE = timedelta(0)
 
 
 class RetentionConfig(Config):
@@ -115,6 +119,7 @@ def pruned_partitions_asset(downstream: Sequence[Downstream]) -> AssetsDefinitio
                     done = Round(tuple(plan(connection, rules)), {}, 0)
             else:
                 done = prune(postgres, rules, verify=verifier(postgres, archive.open()))
+                _observe(postgres, done, policy, as_of=as_of, now=now)
         for verdict in held_back(done.verdicts):
             context.log.warning("Kept although it is older than the policy: %s", told(verdict))
         metadata = report(done, as_of=as_of, is_dry_run=config.dry_run)
@@ -126,6 +131,23 @@ def pruned_partitions_asset(downstream: Sequence[Downstream]) -> AssetsDefinitio
         yield MaterializeResult(metadata=metadata, check_results=[keeps_up(done, policy, now=now)])
 
     return pruned_partitions
+
+
+def _observe(
+    postgres: PostgresResource, done: Round, policy: Policy, *, as_of: datetime, now: datetime
+) -> None:
+    """Judge what had to stay, by the newest round."""
+    if not is_news(as_of, now=now, window=timedelta(days=1)):
+        return
+    with postgres.connect() as connection:
+        observe(
+            connection,
+            "retention_blocked",
+            of_retention(overdue(done.verdicts, policy, now=now), at=now),
+            now=now,
+            is_complete=True,
+            gone="nothing is kept beyond its policy",
+        )
 
 
 def report(done: Round, *, as_of: datetime, is_dry_run: bool) -> Metadata:
@@ -153,7 +175,7 @@ def report(done: Round, *, as_of: datetime, is_dry_run: bool) -> Metadata:
 
 def keeps_up(done: Round, policy: Policy, *, now: datetime) -> AssetCheckResult:
     """Whether what is older than the policy goes soon enough; warns, because nothing is wrong."""
-    late = overdue(done.verdicts, policy, now=now)
+    late = max((by for by, _ in overdue(done.verdicts, policy, now=now).values()), default=_NONE)
     return AssetCheckResult(
         asset_key=PRUNED,
         check_name=KEEPS_UP,

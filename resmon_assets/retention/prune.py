@@ -212,15 +212,24 @@ def held_back(verdicts: Iterable[Verdict]) -> list[Verdict]:
     ]
 
 
-def overdue(verdicts: Sequence[Verdict], policy: Policy, *, now: datetime) -> timedelta:
-    """By how much the oldest partition that is held back has outlived the policy; 0 when none."""
-    late = [
-        now - verdict.partition.end - keep
-        for verdict in held_back(verdicts)
-        if (keep := policy.get(verdict.partition.table)) is not None
-        and not any(blocker.reason == "restored" for blocker in verdict.blockers)
-    ]
-    return max(late, default=timedelta(0))
+def overdue(
+    verdicts: Sequence[Verdict], policy: Policy, *, now: datetime
+) -> dict[str, tuple[timedelta, str]]:
+    """By how much the oldest partition of a table that is held back has outlived the policy.
+
+    Returns:
+        Table -> by how much, and why that partition must stay; only tables of which one is late.
+    """
+    found: dict[str, tuple[timedelta, str]] = {}
+    for verdict in held_back(verdicts):
+        table = verdict.partition.table
+        keep = policy.get(table)
+        if keep is None or any(blocker.reason == "restored" for blocker in verdict.blockers):
+            continue
+        late = now - verdict.partition.end - keep
+        if late > found.get(table, (timedelta(0), ""))[0]:
+            found[table] = (late, "; ".join(blocker.detail for blocker in verdict.blockers))
+    return found
 
 
 def _verified(verdict: Verdict, verify: Verify | None) -> Verdict:

@@ -13,7 +13,9 @@ import polars as pl
 import psycopg
 
 from resmon_assets.frames import RESOURCE_USAGE_KEY, RESOURCE_USAGE_ROWS
+from resmon_assets.matters import is_news, of_quotas
 from resmon_assets.naming import RESOURCE_USAGE, ROLLUP_1DAY, ROLLUP_1HOUR, ROLLUP_5MIN, table_of
+from resmon_assets.observing import observe
 from resmon_assets.rollup.quotas import QUOTAS, effective_limits
 from resmon_assets.rollup.tree import TREE, closure
 from resmon_assets.rollup.usage import (
@@ -110,6 +112,7 @@ def refresh_usage(postgres: PostgresResource, *, start: datetime, now: datetime)
             closed_until=computed.measured_until,
             now=now,
             totals=load_query("rollup", "sum_usage"),
+            on_newest=lambda writing: _observe_quotas(writing, computed, now=now),
         )
     return Outcome(
         start=start,
@@ -120,6 +123,21 @@ def refresh_usage(postgres: PostgresResource, *, start: datetime, now: datetime)
         row_count=computed.rows.height,
         server_count=computed.server_count,
         stored=stored,
+    )
+
+
+def _observe_quotas(connection: psycopg.Connection, computed: Computed, *, now: datetime) -> None:
+    """Judge the quotas by the newest hour, in the transaction that stores it."""
+    if not is_news(computed.measured_until, now=now, window=HOUR):
+        return
+    names: dict[int, str] = dict(connection.execute(load_query("rollup", "read_names")).fetchall())
+    observe(
+        connection,
+        "quota",
+        of_quotas(computed.rows, names),
+        now=now,
+        is_complete=True,
+        gone="there is no such quota any more",
     )
 
 

@@ -14,7 +14,9 @@ select
     e.written_at
 from alert.alert_events as e;
 
-comment on view resmon.alert_events is 'One row per change of an alert and per notice of it; rows are only added. Goes with its alert.';
+comment on view resmon.alert_events is 'One row per change of an alert and per notice of it; rows are only added. Goes with its alert.
+Key: event_id.
+References: alert_id to alerts.';
 comment on column resmon.alert_events.event_id is 'Identifier; grows.';
 comment on column resmon.alert_events.alert_id is 'Alert.';
 comment on column resmon.alert_events.at is 'When it happened, UTC, in the time of what was measured.';

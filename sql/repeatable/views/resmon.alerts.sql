@@ -32,7 +32,9 @@ from alert.alerts as a
 left join inventory.servers as s on s.server_id = a.server_id
 left join inventory.organizations as o on o.organization_id = a.organization_id;
 
-comment on view resmon.alerts is 'One row per alert: open, acknowledged or resolved. At most one that is not resolved per rule and subject. Kept 365 days after it was resolved by default.';
+comment on view resmon.alerts is 'One row per alert: open, acknowledged or resolved. At most one that is not resolved per rule and subject. Kept 365 days after it was resolved by default.
+Key: alert_id.
+References: server_id to servers; organization_id to organizations; group_alert_id to alerts.';
 comment on column resmon.alerts.alert_id is 'Identifier; grows.';
 comment on column resmon.alerts.rule is 'Rule, for example cpu_high.';
 comment on column resmon.alerts.subject is 'What it is about, for a machine: server:12, server:12 /var, organization:3 memory_bytes, job:metrics_1day_job.';

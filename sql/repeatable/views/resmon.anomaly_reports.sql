@@ -78,7 +78,9 @@ from (
 left join inventory.servers as s on s.server_id = a.server_id
 left join inventory.organizations as o on o.organization_id = a.organization_id;
 
-comment on view resmon.anomaly_reports is 'Episodes of unusual behaviour and slow degradation, one row each: of one metric, or (metric *) of several metrics of a server together. Replaced verdicts are left out.';
+comment on view resmon.anomaly_reports is 'Episodes of unusual behaviour and slow degradation, one row each: of one metric, or (metric *) of several metrics of a server together. Replaced verdicts are left out.
+Key: started_at, server_id, metric, detector, kind.
+References: server_id to servers; organization_id to organizations.';
 comment on column resmon.anomaly_reports.started_at is 'Start of the time step in which it was noticed, UTC. Filter on it, so that only its partitions are read.';
 comment on column resmon.anomaly_reports.ended_at is 'First instant that is usual again, not part of it; null while it is open.';
 comment on column resmon.anomaly_reports.is_open is 'Whether it goes on.';

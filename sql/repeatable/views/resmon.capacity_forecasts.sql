@@ -44,7 +44,9 @@ from forecast.capacity_forecasts as f
 left join inventory.organizations as o on o.organization_id = f.organization_id
 left join inventory.servers as s on s.server_id = f.server_id;
 
-comment on view resmon.capacity_forecasts is 'What is expected of servers, file systems and organizations in the 30 days after bucket_start, and when limits are reached. Always filter on bucket_start, and on method: best, or linear.';
+comment on view resmon.capacity_forecasts is 'What is expected of servers, file systems and organizations in the 30 days after bucket_start, and when limits are reached. Always filter on bucket_start, and on method: best, or linear.
+Key: bucket_start, organization_id, server_id, metric, mount, method.
+References: server_id to servers; organization_id to organizations.';
 comment on column resmon.capacity_forecasts.bucket_start is 'Start of the UTC day D, the last one that the forecast knows.';
 comment on column resmon.capacity_forecasts.organization_id is 'Organization that owned the server on its last measured day, or the organization itself.';
 comment on column resmon.capacity_forecasts.organization_name is 'Name of the organization now; null when it was removed.';

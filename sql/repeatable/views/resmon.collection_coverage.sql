@@ -16,7 +16,9 @@ from raw.collection_coverage as c
 left join inventory.servers as s on s.server_id = c.server_id
 left join inventory.organizations as o on o.organization_id = s.organization_id;
 
-comment on view resmon.collection_coverage is 'One row per server and stretch of consecutive scheduled instants with the same cause. Sums over a range of time: resmon.coverage. Kept 365 days by default.';
+comment on view resmon.collection_coverage is 'One row per server and stretch of consecutive scheduled instants with the same cause. Sums over a range of time: resmon.coverage. Kept 365 days by default.
+Key: server_id, started_at.
+References: server_id to servers; organization_id to organizations.';
 comment on column resmon.collection_coverage.server_id is 'Identifier of the server.';
 comment on column resmon.collection_coverage.server_name is 'Its name now.';
 comment on column resmon.collection_coverage.organization_id is 'Organization that owns the server now.';

@@ -27,7 +27,9 @@ select distinct on (d.server_id, d.metric, d.detector, d.kind, d.started_at, d.r
 from anomaly.degradation_reports as d
 order by d.server_id, d.metric, d.detector, d.kind, d.started_at, d.revision, d.bucket_start desc;
 
-comment on view resmon.degradation_reports is 'Slow degradation, one row per episode: a level of CPU or memory that creeps up over days, or peaks that grow beside an unchanged level.';
+comment on view resmon.degradation_reports is 'Slow degradation, one row per episode: a level of CPU or memory that creeps up over days, or peaks that grow beside an unchanged level.
+Key: started_at, server_id, metric, detector, kind.
+References: server_id to servers; organization_id to organizations.';
 comment on column resmon.degradation_reports.started_at is 'First UTC day of the rise, as found on the day that noticed it.';
 comment on column resmon.degradation_reports.ended_at is 'UTC day on which it had fallen back or levelled off; null while it goes on.';
 comment on column resmon.degradation_reports.peak_at is 'UTC day of the highest level so far.';

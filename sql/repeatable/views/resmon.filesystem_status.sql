@@ -33,7 +33,9 @@ cross join lateral (
 inner join raw.filesystem_usage as f on f.server_id = t.server_id and f.collected_at = newest.collected_at
 left join inventory.organizations as o on o.organization_id = f.organization_id;
 
-comment on view resmon.filesystem_status is 'One row per server and mount: the newest use of every file system, as of the last sample of the server. Null means not measured.';
+comment on view resmon.filesystem_status is 'One row per server and mount: the newest use of every file system, as of the last sample of the server. Null means not measured.
+Key: server_id, mount.
+References: server_id to servers; organization_id to organizations.';
 comment on column resmon.filesystem_status.server_id is 'Identifier of the server.';
 comment on column resmon.filesystem_status.server_name is 'Name of the server now.';
 comment on column resmon.filesystem_status.organization_id is 'Organization that owned the server when the row was taken.';

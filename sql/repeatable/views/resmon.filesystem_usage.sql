@@ -23,7 +23,9 @@ from raw.filesystem_usage as f
 left join inventory.servers as s on s.server_id = f.server_id
 left join inventory.organizations as o on o.organization_id = f.organization_id;
 
-comment on view resmon.filesystem_usage is 'One row per server, mount and five minutes; one mount per device; null means not measured. Always filter on collected_at; the newest rows are in resmon.filesystem_status. Kept 30 days by default.';
+comment on view resmon.filesystem_usage is 'One row per server, mount and five minutes; one mount per device; null means not measured. Always filter on collected_at; the newest rows are in resmon.filesystem_status. Kept 30 days by default.
+Key: server_id, mount, collected_at.
+References: server_id to servers; organization_id to organizations.';
 comment on column resmon.filesystem_usage.server_id is 'Identifier of the server.';
 comment on column resmon.filesystem_usage.server_name is 'Name of the server now.';
 comment on column resmon.filesystem_usage.organization_id is 'Organization that owned the server when the row was taken.';

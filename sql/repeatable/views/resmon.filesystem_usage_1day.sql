@@ -32,7 +32,9 @@ from tier.filesystem_1day as f
 left join inventory.servers as s on s.server_id = f.server_id
 left join inventory.organizations as o on o.organization_id = f.organization_id;
 
-comment on view resmon.filesystem_usage_1day is 'One row per server, mount and UTC day, once the day is over; exact, from the rows of every five minutes. Kept for ever by default.';
+comment on view resmon.filesystem_usage_1day is 'One row per server, mount and UTC day, once the day is over; exact, from the rows of every five minutes. Kept for ever by default.
+Key: bucket_start, server_id, mount, organization_id.
+References: server_id to servers; organization_id to organizations.';
 comment on column resmon.filesystem_usage_1day.server_id is 'Identifier of the server.';
 comment on column resmon.filesystem_usage_1day.server_name is 'Name of the server now.';
 comment on column resmon.filesystem_usage_1day.organization_id is 'Organization that owned the server; two rows when it moved within the day.';

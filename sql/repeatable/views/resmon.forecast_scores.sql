@@ -24,7 +24,9 @@ from forecast.forecast_scores as f
 left join inventory.organizations as o on o.organization_id = f.organization_id
 left join inventory.servers as s on s.server_id = f.server_id;
 
-comment on view resmon.forecast_scores is 'How far the forecasts of servers, file systems and organizations can be trusted: those made 1, 7 and 30 days before each UTC day against what was measured. Always filter on bucket_start, and on method: best, or linear.';
+comment on view resmon.forecast_scores is 'How far the forecasts of servers, file systems and organizations can be trusted: those made 1, 7 and 30 days before each UTC day against what was measured. Always filter on bucket_start, and on method: best, or linear.
+Key: bucket_start, organization_id, server_id, metric, mount, method, age_days.
+References: server_id to servers; organization_id to organizations.';
 comment on column resmon.forecast_scores.bucket_start is 'Start of the UTC day that was forecast and has been measured.';
 comment on column resmon.forecast_scores.organization_id is 'Organization that owned the server on that day, or the organization itself.';
 comment on column resmon.forecast_scores.organization_name is 'Name of the organization now; null when it was removed.';

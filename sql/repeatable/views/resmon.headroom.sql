@@ -41,7 +41,9 @@ from forecast.headroom as h
 left join inventory.servers as s on s.server_id = h.server_id
 left join inventory.organizations as o on o.organization_id = h.organization_id;
 
-comment on view resmon.headroom is 'One row per server and UTC day: what it can still take, whether it is underused or overloaded, and what size would fit. Filter on bucket_start.';
+comment on view resmon.headroom is 'One row per server and UTC day: what it can still take, whether it is underused or overloaded, and what size would fit. Filter on bucket_start.
+Key: bucket_start, server_id.
+References: server_id to servers; organization_id to organizations.';
 comment on column resmon.headroom.bucket_start is 'Start of the UTC day whose end it is told for.';
 comment on column resmon.headroom.memory_total_bytes is 'Size of memory in bytes, the newest known; null: none.';
 comment on column resmon.headroom.memory_used_bytes_p95_28d is '95th percentile over 28 days of the 95th percentiles of the hours, bytes.';

@@ -208,7 +208,9 @@ from (
 left join inventory.servers as s on s.server_id = a.server_id
 left join inventory.organizations as o on o.organization_id = a.organization_id;
 
-comment on view resmon.metric_aggregations is 'Exact statistics per server, organization and time bucket at four granularities. Always filter on granularity and bucket_start.';
+comment on view resmon.metric_aggregations is 'Exact statistics per server, organization and time bucket at four granularities. Always filter on granularity and bucket_start.
+Key: granularity, bucket_start, server_id, organization_id.
+References: server_id to servers; organization_id to organizations.';
 comment on column resmon.metric_aggregations.granularity is 'Width of the bucket: 1min, 5min, 1hour or 1day. Always filter on it: the other tiers are then not read.';
 comment on column resmon.metric_aggregations.bucket_start is 'Start of the half-open bucket [bucket_start, bucket_end), UTC. Filter on it, so that only its partitions are read.';
 comment on column resmon.metric_aggregations.bucket_end is 'End of the bucket, not part of it.';

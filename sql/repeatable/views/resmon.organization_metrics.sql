@@ -103,7 +103,9 @@ from (
 ) as a
 left join inventory.organizations as o on o.organization_id = a.organization_id;
 
-comment on view resmon.organization_metrics is 'Organizations and their subtrees per time bucket at three granularities. Always filter on granularity, scope and bucket_start. resmon.organization_subtree(id) gives the ids below one.';
+comment on view resmon.organization_metrics is 'Organizations and their subtrees per time bucket at three granularities. Always filter on granularity, scope and bucket_start. resmon.organization_subtree(id) gives the ids below one.
+Key: granularity, bucket_start, organization_id, scope.
+References: organization_id to organizations.';
 comment on column resmon.organization_metrics.granularity is 'Width of the bucket: 5min, 1hour or 1day. Always filter on it: the other tables are then not read.';
 comment on column resmon.organization_metrics.bucket_start is 'Start of the half-open bucket [bucket_start, bucket_end), UTC. Filter on it, so that only its partitions are read.';
 comment on column resmon.organization_metrics.bucket_end is 'End of the bucket, not part of it.';

@@ -12,7 +12,9 @@ select
 from inventory.quotas as q
 left join inventory.organizations as o on o.organization_id = q.organization_id;
 
-comment on view resmon.organization_quotas is 'Limits of organizations as they were set: one row per organization, resource and stretch of time.';
+comment on view resmon.organization_quotas is 'Limits of organizations as they were set: one row per organization, resource and stretch of time.
+Key: organization_id, resource, valid_from.
+References: organization_id to organizations.';
 comment on column resmon.organization_quotas.organization_id is 'Identifier of the organization.';
 comment on column resmon.organization_quotas.organization_name is 'Its name now.';
 comment on column resmon.organization_quotas.resource is 'servers, cpu_cores, memory_bytes, storage_bytes or bandwidth_bytes_per_month.';

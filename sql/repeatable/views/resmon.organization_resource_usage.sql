@@ -70,7 +70,9 @@ cross join lateral (
 left join inventory.organizations as o on o.organization_id = u.organization_id
 left join inventory.organizations as l on l.organization_id = r.limit_organization_id;
 
-comment on view resmon.organization_resource_usage is 'What each organization and all below it use, against its quotas: one row per organization, UTC hour and resource. The running hour is brought up to date every five minutes.';
+comment on view resmon.organization_resource_usage is 'What each organization and all below it use, against its quotas: one row per organization, UTC hour and resource. The running hour is brought up to date every five minutes.
+Key: bucket_start, organization_id, resource.
+References: organization_id to organizations; limit_organization_id to organizations.';
 comment on column resmon.organization_resource_usage.bucket_start is 'Start of the UTC hour. Filter on it, so that only its partitions are read.';
 comment on column resmon.organization_resource_usage.bucket_end is 'End of the hour, not part of it.';
 comment on column resmon.organization_resource_usage.measured_until is 'Instant at which the usage is told: the end of the hour; in the running hour the end of the last five minutes that are over.';

@@ -8,7 +8,9 @@ select
     o.parent_id
 from inventory.organizations as o;
 
-comment on view resmon.organizations is 'One row per organization. resmon.organization_subtree(id) gives those below one.';
+comment on view resmon.organizations is 'One row per organization. resmon.organization_subtree(id) gives those below one.
+Key: organization_id.
+References: parent_id to organizations.';
 comment on column resmon.organizations.organization_id is 'Identifier of the organization.';
 comment on column resmon.organizations.organization_name is 'Its name, unique.';
 comment on column resmon.organizations.parent_id is 'The organization above it; null for a root.';

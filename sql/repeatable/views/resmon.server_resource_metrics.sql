@@ -32,7 +32,9 @@ from raw.server_resource_metrics as m
 left join inventory.servers as s on s.server_id = m.server_id
 left join inventory.organizations as o on o.organization_id = m.organization_id;
 
-comment on view resmon.server_resource_metrics is 'One row per server and scheduled instant, as collected; null means not measured. Always filter on collected_at. Kept 7 days by default.';
+comment on view resmon.server_resource_metrics is 'One row per server and scheduled instant, as collected; null means not measured. Always filter on collected_at. Kept 7 days by default.
+Key: server_id, collected_at.
+References: server_id to servers; organization_id to organizations.';
 comment on column resmon.server_resource_metrics.server_id is 'Identifier of the server.';
 comment on column resmon.server_resource_metrics.server_name is 'Name of the server now.';
 comment on column resmon.server_resource_metrics.organization_id is 'Organization that owned the server when the sample was taken.';

@@ -37,7 +37,9 @@ join inventory.organizations as o on o.organization_id = s.organization_id
 left join raw.server_status as t on t.server_id = s.server_id
 where s.state <> 'deleted';
 
-comment on view resmon.server_status is 'One row per server that is not deleted: latest state and values. Values are null before the first sample.';
+comment on view resmon.server_status is 'One row per server that is not deleted: latest state and values. Values are null before the first sample.
+Key: server_id.
+References: server_id to servers; organization_id to organizations.';
 comment on column resmon.server_status.server_id is 'Identifier of the server.';
 comment on column resmon.server_status.server_name is 'Name of the server; unique among those that are not deleted.';
 comment on column resmon.server_status.organization_id is 'Organization that owns the server now.';

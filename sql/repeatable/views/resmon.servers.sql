@@ -14,7 +14,9 @@ select
 from inventory.servers as s
 left join inventory.organizations as o on o.organization_id = s.organization_id;
 
-comment on view resmon.servers is 'One row per server, also of those that were removed, because their history stays. Its latest state and values are in server_status.';
+comment on view resmon.servers is 'One row per server, also of those that were removed, because their history stays. Its latest state and values are in server_status.
+Key: server_id.
+References: organization_id to organizations.';
 comment on column resmon.servers.server_id is 'Identifier; never given to another server.';
 comment on column resmon.servers.server_name is 'Its name. Unique among servers that are not deleted.';
 comment on column resmon.servers.organization_id is 'Organization that owns it now.';

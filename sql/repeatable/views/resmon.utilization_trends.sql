@@ -26,7 +26,9 @@ from anomaly.utilization_trends as t
 left join inventory.servers as s on s.server_id = t.server_id
 left join inventory.organizations as o on o.organization_id = t.organization_id;
 
-comment on view resmon.utilization_trends is 'One row per server, metric and UTC day: trends over 7 and 30 days. Filter on bucket_start.';
+comment on view resmon.utilization_trends is 'One row per server, metric and UTC day: trends over 7 and 30 days. Filter on bucket_start.
+Key: bucket_start, server_id, metric.
+References: server_id to servers; organization_id to organizations.';
 comment on column resmon.utilization_trends.bucket_start is 'Start of the UTC day whose end the trends are told for.';
 comment on column resmon.utilization_trends.server_id is 'Server.';
 comment on column resmon.utilization_trends.server_name is 'Its name now.';

@@ -1,5 +1,6 @@
 """Trends and slow degradation on a real database: computed, stored, judged, refused."""
 
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,9 @@ from resmon_assets.anomaly.days_window import (
     refresh_degradation,
     refresh_trends,
 )
+from resmon_assets.anomaly.open_episodes import observe_episodes
 from resmon_assets.window_checks import KEEPS_ORDER, KEEPS_RANGE, judge_stored
+from resmon_resources import inventory
 from resmon_resources.clock import ClockResource
 from resmon_resources.errors import WindowRefused
 from resmon_resources.window_ledger import stale_windows, window_states
@@ -208,3 +211,28 @@ def test_wrong_rows_are_found_and_the_day_is_marked(fleet, asset, damage, rule):
     with fleet.postgres.connect() as connection:
         states = window_states(connection, asset.table.name, day_of(54), day_of(55))
     assert states[day_of(54)].is_red
+
+
+def test_a_drift_is_an_alert_that_the_minutes_do_not_end(fleet):
+    """Lets back: a memory leak that is found and told to nobody, or an alert about it that ends
+    and opens again with each five-minute run, which knows of no drift.
+    """
+    with fleet.postgres.connect() as connection:
+        inventory.add_organization(connection, "acme", now=day_of(0))
+        for name in ("web-1", "web-2"):
+            inventory.add_server(connection, name, host=name, organization="acme", now=day_of(0))
+    fleet.store(60, cpu_pct=leak(60, onset=40))
+    seen = "select subject, state, reason from alert.alerts"
+    # Days long gone are no news.
+    judge(fleet, 45, 58)
+    assert reports(fleet) != []
+    assert fleet.execute(seen) == []
+    end = day_of(60)
+    refresh_degradation(fleet.postgres, start=day_of(59), now=end + timedelta(minutes=35))
+    (row,) = fleet.execute(seen)
+    assert row[:2] == ("server:1 cpu_pct", "open")
+    with fleet.postgres.connect() as connection:
+        observe_episodes(
+            connection, at=end + timedelta(hours=1), now=end + timedelta(hours=1, minutes=1)
+        )
+    assert [state for _, state, _ in fleet.execute(seen)] == ["open"]

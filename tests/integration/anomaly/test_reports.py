@@ -360,3 +360,61 @@ def test_maintenance_windows_are_read_with_their_subtree_and_zone(fleet: Watched
     # 2026-03-04 is a Wednesday; 22:00 in Berlin is 21:00 UTC.
     assert is_inside(window, FIRST + 69 * ONE_HOUR)
     assert not is_inside(window, FIRST + 68 * ONE_HOUR)
+
+
+def alerts(fleet: WatchedFleet) -> list[tuple]:
+    """Alerts of the rule anomaly."""
+    return fleet.execute(
+        "select subject, severity, state, opened_at from alert.alerts "
+        "where rule = 'anomaly' order by alert_id"
+    )
+
+
+def test_an_open_episode_is_an_alert_until_it_ends(fleet: WatchedFleet) -> None:
+    """Would let back: an episode that nobody hears of, two alerts of one episode, or an alert that
+    outlives it.
+    """
+    one = min(fleet.servers)
+    begin = JUDGED + 3 * STEP
+    fleet.change(one, begin, 2, cpu_pct=70.0)
+    fleet.change(one, begin + 2 * STEP, 2, cpu_pct=95.0)
+    fleet.history()
+    fleet.judge(JUDGED - ONE_HOUR)
+    seen = []
+    for steps in range(1, 13):
+        fleet.tier(JUDGED, steps=steps)
+        fleet.judge(JUDGED)
+        seen.append(alerts(fleet))
+    assert seen[2] == []
+    # Its end of the step in which it was noticed, and the worse severity two steps later.
+    subject = f"server:{one} cpu_pct"
+    assert seen[3] == [(subject, "warning", "open", begin + STEP)]
+    assert seen[6] == [(subject, "critical", "open", begin + STEP)]
+    for hour in range(1, 6):
+        fleet.tier(JUDGED + hour * ONE_HOUR)
+        fleet.judge(JUDGED + hour * ONE_HOUR)
+    assert alerts(fleet) == [(subject, "critical", "resolved", begin + STEP)]
+    # Judged again by a person: history opens nothing.
+    fleet.judge(JUDGED, is_by_person=True)
+    assert len(alerts(fleet)) == 1
+
+
+def test_a_muted_or_paused_server_wakes_nobody(fleet: WatchedFleet) -> None:
+    """Would let back: an anomaly alert of a server that is being worked on."""
+    one, two, _ = sorted(fleet.servers)
+    for server in (one, two):
+        fleet.change(server, JUDGED + 3 * STEP, 9, cpu_pct=95.0)
+    fleet.execute(
+        "insert into inventory.maintenance_window (server_id, starts_at, ends_at, reason, "
+        "created_by, created_at) values (%s, %s, %s, 'disk', 'ann', %s)",
+        (one, JUDGED, JUDGED + ONE_HOUR, JUDGED),
+    )
+    fleet.history()
+    fleet.judge(JUDGED - ONE_HOUR)
+    fleet.tier(JUDGED, steps=10)
+    fleet.judge(JUDGED)
+    assert {row[0] for row in alerts(fleet)} == {f"server:{two} cpu_pct"}
+    fleet.execute("update inventory.servers set state = 'paused' where server_id = %s", (two,))
+    fleet.tier(JUDGED, steps=12)
+    fleet.judge(JUDGED)
+    assert [row[2] for row in alerts(fleet)] == ["resolved"]

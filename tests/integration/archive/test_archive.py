@@ -281,3 +281,28 @@ def test_a_range_archives_what_it_can_and_names_what_it_cannot(archiving: Archiv
     assert "Archiving 2026-03-01" in run.error
     assert materialized == {"2026-03-02"}
     assert (archiving.folder.parent / "day=2026-03-02" / "manifest.json").exists()
+
+
+def test_a_day_that_could_not_be_archived_is_an_alert_until_it_is(
+    archiving: Archiving, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lets back: an archive that fails night after night and tells nobody, or an alarm about days
+    that a catch-up has not come to yet.
+    """
+    for day in range(3):
+        archiving.store(MIDNIGHT + day * 24 * HOUR, MIDNIGHT + (day * 24 + 1) * HOUR)
+    seen = "select subject, state, value, reason from alert.alerts"
+    later = NEXT_NIGHT + timedelta(days=2)
+
+    def crash(self: ArchiveStore, path: str, data: bytes) -> None:
+        msg = "the disk is gone"
+        raise ArchiveUnusable(msg)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(ArchiveStore, "put", crash)
+        assert not archiving.archive(now=later, checks=False).success
+    (row,) = archiving.execute(seen)
+    assert row[:3] == ("table:archive.raw_samples", "open", 1.0)
+    assert row[3].endswith("could not be archived (2026-03-01): the disk is gone")
+    assert archiving.archive(now=later + HOUR, checks=False).success
+    assert [row[1] for row in archiving.execute(seen)] == ["resolved"]

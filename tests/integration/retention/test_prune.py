@@ -300,3 +300,24 @@ def wait_for_waiter(world: World) -> None:
         if world.fleet.execute(query) != [(0,)]:
             return
     pytest.fail("nobody waits for the lock")
+
+
+def test_what_is_held_back_for_days_is_an_alert_until_it_goes(world):
+    """Lets back: a disk that fills up behind a day that nobody archives; an alarm by a dry run, or
+    by a round of long ago.
+    """
+    world.write(OLD - 2 * ONE_DAY)
+    seen = "select subject, state, round(value), reason from alert.alerts"
+    world.run(dry_run=True)
+    assert world.fleet.execute(seen) == []
+    world.run(dry_run=False)
+    (row,) = world.fleet.execute(seen)
+    assert row[:3] == (f"table:{RAW}", "open", 3)
+    assert "days beyond its policy: " in row[3]
+    assert "archive" in row[3]
+    world.cover(OLD - 2 * ONE_DAY)
+    world.archive(OLD - 2 * ONE_DAY)
+    # The same instant again says nothing new; the next night does.
+    world.fleet.execute("update alert.conditions set last_at = last_at - interval '1 day'")
+    world.run(dry_run=False)
+    assert [state for _, state, *_ in world.fleet.execute(seen)] == ["resolved"]
