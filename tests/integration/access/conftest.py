@@ -7,10 +7,9 @@ them.
 
 import itertools
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import psycopg
@@ -29,7 +28,15 @@ from tests.fixtures_postgres import (
     embedded_settings,
     remove_embedded,
 )
-from tests.integration.access.tenants import ACME, GLOBEX, Tenants, add_rows
+from tests.integration.access.tenants import (
+    ACME,
+    ACME_EU,
+    GLOBEX,
+    HOLDING,
+    PARENTS,
+    Tenants,
+    add_rows,
+)
 
 ADMIN = "resmon_admin"
 PLATFORM = "resmon_platform"
@@ -151,26 +158,34 @@ def database(password_server: Server, owned_template: str) -> Iterator[str]:
     drop_database(password_server.url, name)
 
 
+def _tenants(server: Server, template: str, organization_ids: Sequence[int]) -> Iterator[Tenants]:
+    """A database with rows of these organizations, and what `READERS` says granted."""
+    name = f"resmon_tenants_{next(_numbers)}"
+    create_database(server.url, name, template=template)
+    with server.superuser() as connection:
+        connection.execute(f"alter database {name} owner to resmon_owner")
+    with server.connect(name, PLATFORM) as connection:
+        add_rows(connection, organization_ids)
+        for role, granted in READERS.items():
+            if granted == "everything" or granted in organization_ids:
+                grant(connection, role, None if granted == "everything" else int(granted))
+    with server.superuser(name) as connection:
+        # Statistics of every column: what the planner knows is one more thing to look into.
+        connection.execute("analyze")
+    yield Tenants(server, name)
+    drop_database(server.url, name)
+
+
 @pytest.fixture(scope="module")
 def tenants(password_server: Server, owned_template: str) -> Iterator[Tenants]:
     """A database with rows of several organizations in every table that readers read.
 
-    Tests of the module share it and leave it as it was.
+    Tests of a module share it and leave it as it was.
     """
-    name = f"resmon_tenants_{next(_numbers)}"
-    create_database(password_server.url, name, template=owned_template)
-    with password_server.superuser() as connection:
-        connection.execute(f"alter database {name} owner to resmon_owner")
-    with password_server.connect(name, PLATFORM) as connection:
-        add_rows(connection)
-        for role, granted in READERS.items():
-            if granted != "nothing":
-                grant(connection, role, None if granted == "everything" else granted)
-    yield Tenants(password_server, name)
-    drop_database(password_server.url, name)
+    yield from _tenants(password_server, owned_template, tuple(PARENTS))
 
 
-@pytest.fixture
-def path_of_sql() -> Path:
-    """The folder sql/."""
-    return SQL_PATH
+@pytest.fixture(scope="module")
+def alone(password_server: Server, owned_template: str) -> Iterator[Tenants]:
+    """The same without any organization but acme, and those above and below it."""
+    yield from _tenants(password_server, owned_template, (HOLDING, ACME, ACME_EU))

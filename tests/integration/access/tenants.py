@@ -38,8 +38,11 @@ THEIRS = (HOLDING, GLOBEX, GLOBEX_EU, UMBRELLA)
 NOWHERE = 500000001
 """The id of nothing."""
 
-FOREIGN = re.compile(r"8[.]?123|globex|umbrella|holding|6001000", re.IGNORECASE)
-"""Found in the text of a row that belongs to another organization than acme and acme-eu."""
+FOREIGN = re.compile(r"8[.]?123|globex|umbrella|holding", re.IGNORECASE)
+"""Found in the text of a row that belongs to globex or umbrella, and in the name of holding."""
+
+ABOVE = re.compile(r"6[.]?001000")
+"""Found in rows of `holding`. Its id is told to those below it: as parent, and with a limit."""
 
 PARTITIONED = {
     "raw.server_resource_metrics": "day",
@@ -65,7 +68,7 @@ _TEXTS = {
     "status": "ok",
     "method": "best",
     "severity": "warning",
-    "verdict": "balanced",
+    "verdict": "underused",
     "metric": "cpu_pct",
     "detector": "default",
     "kind": "deviation",
@@ -147,6 +150,61 @@ def add_rows(
     for one in organization_ids:
         _add_rows_of(connection, one)
     connection.execute("update ops.commit_counter set value = 2")
+    connection.execute(
+        "insert into ops.window_state "
+        "(asset, window_start, revision, computed_at, complete_until, row_count, sample_count) "
+        "values ('forecast.headroom', %s, 1, %s, %s, 1, 1)",
+        [DAY, NOON, DAY + timedelta(days=1)],
+    )
+
+
+def readable_relations(connection: psycopg.Connection[Any], role: str) -> dict[str, list[str]]:
+    """Every relation of ours that a role may select from, with the columns that it may."""
+    rows = connection.execute(
+        "select format('%%I.%%I', n.nspname, c.relname), "
+        "array_agg(a.attname::text order by attnum) "
+        "from pg_class as c join pg_namespace as n on n.oid = c.relnamespace "
+        "join pg_attribute as a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped "
+        "where n.nspname !~ '^pg_' and n.nspname <> 'information_schema' "
+        "and c.relkind in ('r', 'p', 'v', 'm', 'f') "
+        "and has_schema_privilege(%(role)s, n.oid, 'usage') "
+        "and has_column_privilege(%(role)s, c.oid, a.attnum, 'select') group by 1 order by 1",
+        {"role": role},
+    ).fetchall()
+    return dict(rows)
+
+
+@dataclass(frozen=True)
+class Function:
+    """A function of ours that a reader may call.
+
+    Attributes:
+        name: schema and name.
+        parameters: names of its parameters that go in.
+        needed: how many of these have no default.
+        is_definer: it runs with its owner's rights.
+    """
+
+    name: str
+    parameters: tuple[str, ...]
+    needed: int
+    is_definer: bool
+
+
+def callable_functions(connection: psycopg.Connection[Any], role: str) -> list[Function]:
+    """Every function of ours that a role may call; triggers cannot be called."""
+    rows = connection.execute(
+        "select format('%%I.%%I', n.nspname, p.proname), "
+        "coalesce(p.proargnames[:p.pronargs], '{}'), p.pronargs - p.pronargdefaults, p.prosecdef "
+        "from pg_proc as p join pg_namespace as n on n.oid = p.pronamespace "
+        "where n.nspname !~ '^pg_' and n.nspname <> 'information_schema' "
+        "and p.prorettype <> 'trigger'::regtype and has_schema_privilege(%(role)s, n.oid, 'usage') "
+        "and has_function_privilege(%(role)s, p.oid, 'execute') order by 1",
+        {"role": role},
+    ).fetchall()
+    return [
+        Function(name, tuple(names), needed, is_definer) for name, names, needed, is_definer in rows
+    ]
 
 
 def _add_rows_of(connection: psycopg.Connection[Any], organization_id: int) -> None:
@@ -167,23 +225,25 @@ def _add_rows_of(connection: psycopg.Connection[Any], organization_id: int) -> N
         )
         _fill(connection, "alert.alerts", organization_id, server_id, name=name)
     connection.execute(
-        "insert into alert.alert_events (at, alert_id, kind, severity, actor, message) "
-        "select opened_at, alert_id, 'opened', severity, 'resmon', reason from alert.alerts "
-        "where organization_id = %s",
+        "insert into alert.alert_events "
+        "(at, written_at, alert_id, value, kind, severity, actor, message) "
+        "select opened_at, opened_at, alert_id, value, 'opened', severity, 'resmon', reason "
+        "from alert.alerts where organization_id = %s order by alert_id",
         [organization_id],
     )
-    limit = organization_id // 10
-    _insert(
-        connection,
-        "inventory.quotas",
-        {
-            "organization_id": organization_id,
-            "resource": "cpu_cores",
-            "valid_from": DAY,
-            "limit_value": limit,
-            "set_at": DAY,
-        },
-    )
+    # One resource that only the organization above limits, one that each limits for itself.
+    for resource in ("servers", "cpu_cores") if organization_id == HOLDING else ("cpu_cores",):
+        _insert(
+            connection,
+            "inventory.quotas",
+            {
+                "organization_id": organization_id,
+                "resource": resource,
+                "valid_from": DAY,
+                "limit_value": organization_id // 10,
+                "set_at": DAY,
+            },
+        )
 
 
 def _fill(
@@ -207,7 +267,13 @@ def _fill(
     given |= {"group_alert_id": None, "details": "{}", "subject_name": f"{name}-web", "level": 1}
     given |= {"resolved_at": None, "acknowledged_at": None, "superseded_at": None, "ended_at": None}
     given |= {"resolved_by": None, "acknowledged_by": None, "measured_until": NOON, "revision": 1}
-    given |= {"age_days": 1, "coverage_ratio": 1, "confidence_ratio": 1, "cause_detail": name}
+    given |= {
+        "cpu_cores_state": "exceeded",
+        "age_days": 1,
+        "coverage_ratio": 1,
+        "confidence_ratio": 1,
+        "cause_detail": name,
+    }
     if table == "raw.server_status":
         given |= {"status": "healthy", "cause": None}
     values = {
