@@ -21,8 +21,11 @@ MAY_NOT_IMPORT = {
 }
 PURE = (
     "resmon_assets/alerting.py",
-    "resmon_assets/matters.py",
+    "resmon_assets/alert/groups.py",
     "resmon_assets/alert/messages.py",
+    "resmon_assets/alert/planning.py",
+    "resmon_assets/alert/situation.py",
+    "resmon_assets/matters.py",
     "resmon_resources/alert_content.py",
     "resmon_resources/delivery_policy.py",
     "resmon_assets/forecast/headroom.py",

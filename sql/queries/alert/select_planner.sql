@@ -1,0 +1,3 @@
+-- How often routes, silences and maintenance windows were changed.
+-- Plan: one row.
+select change_count from alert.planner
