@@ -70,6 +70,8 @@ def words_of(transition: Transition, unit: str, *, direction: str = "above") -> 
         transition: the change.
         unit: unit of the rule's values.
         direction: of the rule, `above` or `below`.
+
+    A rule that is met or not (a server that cannot be read) adds `details["detail"]`, if given.
     """
     fact = _FACTS.get(transition.rule)
     return _of_fact(fact, transition) if fact else _of_value(transition, unit, direction)
@@ -103,8 +105,9 @@ def _of_fact(fact: _Fact, transition: Transition) -> str:
     name = transition.subject.name
     if transition.kind == "resolved":
         return f"{fact.end.format(name=name)}, after {duration_words(lasted)}"
-    text = fact.lasting if lasted else fact.begin
-    return text.format(name=name, time=duration_words(lasted))
+    text = (fact.lasting if lasted else fact.begin).format(name=name, time=duration_words(lasted))
+    detail = transition.details.get("detail")
+    return f"{text}: {detail}" if detail else text
 
 
 def _of_value(transition: Transition, unit: str, direction: str) -> str:

@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import date, datetime, timedelta
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, Protocol, TypeVar
 
 import psycopg
 
@@ -29,6 +30,8 @@ from resmon_resources.sample_store import (
     Committed,
     Failure,
     FileSystemUsage,
+    Judge,
+    NewRows,
     Sample,
     Status,
     Stretch,
@@ -58,6 +61,25 @@ REFUSED = (psycopg.DataError, psycopg.IntegrityError, UnicodeError)
 database is away: stopped, full, read-only, without a table; the same rows may be stored later."""
 
 
+class Watch(Protocol):
+    """What the storage needs of who judges samples: resmon_assets.alert_watch.AlertWatch."""
+
+    def follow(
+        self, connection: psycopg.Connection[Any], servers: Sequence[Server], *, now: datetime
+    ) -> None:
+        """Take over rules and conditions; `servers` is the same list when nothing changed."""
+
+    def judge(
+        self,
+        connection: psycopg.Connection[Any],
+        new: NewRows,
+        *,
+        now: datetime,
+        is_part: bool = False,
+    ) -> Callable[[], None]:
+        """Judge rows in their transaction; returns what to call after the commit."""
+
+
 class CollectorStorage:
     """Storage of one collector; every method returns None (or False) while the database is away.
 
@@ -76,6 +98,7 @@ class CollectorStorage:
         select: Callable[[Server], int],
         status_of: Callable[[Sample], Status],
         refused: RefusedRows | None = None,
+        watch: Watch | None = None,
     ) -> None:
         """Prepare; opens nothing.
 
@@ -87,6 +110,7 @@ class CollectorStorage:
             select: shard of a server.
             status_of: rule that turns a sample into a status.
             refused: keeps rows that the database refuses; None only counts them.
+            watch: judges what is stored; None: nobody does.
         """
         self._postgres = postgres
         self._shards = tuple(shards)
@@ -95,11 +119,14 @@ class CollectorStorage:
         self._select = select
         self._status_of = status_of
         self._refused = refused or RefusedRows(None)
+        self._watch = watch
+        self._is_following = False
         self._days: set[date] = set()
         self._stack = ExitStack()
         self._lock_connection: psycopg.Connection[Any] | None = None
         self._write_connection: psycopg.Connection[Any] | None = None
         self._fingerprint: tuple[int, int] | None = None
+        self._active: list[Server] = []
         self._servers: list[Server] = []
         self._next_try = 0.0
         self._next_notice_log = 0.0
@@ -163,22 +190,22 @@ class CollectorStorage:
     def servers(self, now: datetime) -> list[Server] | None:
         """Active servers of the shards; None while the database is away.
 
-        The same list again, as long as nothing has changed.
+        The same list again, as long as nothing has changed. Alert rules are followed with it.
         """
+        return self._on_write(lambda connection: self._read_servers(connection, now), now=now)
 
-        def read(connection: psycopg.Connection[Any]) -> list[Server]:
-            # Before the servers: what changes in between shows as another fingerprint next time.
-            fingerprint = inventory_fingerprint(connection)
-            if fingerprint != self._fingerprint:
-                self._servers = [
-                    server
-                    for server in list_servers(connection)
-                    if server.state == "active" and self._select(server) in self._shards
-                ]
-                self._fingerprint = fingerprint
-            return self._servers
-
-        return self._on_write(read, now=now)
+    def _read_servers(self, connection: psycopg.Connection[Any], now: datetime) -> list[Server]:
+        """Active servers of the shards; who judges learns of all of them."""
+        # Before the servers: what changes in between shows as another fingerprint next time.
+        fingerprint = inventory_fingerprint(connection)
+        if fingerprint != self._fingerprint:
+            self._active = [one for one in list_servers(connection) if one.state == "active"]
+            self._servers = [one for one in self._active if self._select(one) in self._shards]
+            self._fingerprint = fingerprint
+        if self._watch is not None:
+            self._watch.follow(connection, self._active, now=now)
+            self._is_following = True
+        return self._servers
 
     def pin_host_keys(self, seen: Sequence[HostKeySeen], *, now: datetime) -> list[int] | None:
         """Pin first keys; ids of the servers pinned now, None while the database is away."""
@@ -247,6 +274,8 @@ class CollectorStorage:
         ]
 
         def write(connection: psycopg.Connection[Any]) -> Committed:
+            if self._watch is not None and not self._is_following:
+                self._read_servers(connection, now)
             gone = pruned_days(connection, instants, now=now)
             timely = [row for row in samples if row.collected_at.date() not in gone]
             timely_systems = [row for row in file_systems if row.collected_at.date() not in gone]
@@ -260,6 +289,7 @@ class CollectorStorage:
                     status_of=self._status_of,
                     shard=self._shards[0],
                     file_systems=timely_systems,
+                    judge=self._judge(now),
                 )
             except REFUSED:
                 if pruned_days(connection, instants, now=now) != gone:
@@ -267,7 +297,8 @@ class CollectorStorage:
                     return write(connection)
                 refused.clear()
                 rows: list[Row] = [*timely, *failures, *stretches, *timely_systems]
-                committed = self._write_apart(connection, rows, refused)
+                rows.sort(key=_instant_of)
+                committed = self._write_apart(connection, rows, refused, now=now)
             if not gone:
                 return committed
             late: list[Sample | FileSystemUsage] = [
@@ -286,6 +317,12 @@ class CollectorStorage:
             self._log_notice(committed.notify_error)
         return committed
 
+    def _judge(self, now: datetime, *, is_part: bool = False) -> Judge | None:
+        """Who judges the rows of a transaction; None: nobody."""
+        if self._watch is None:
+            return None
+        return partial(self._watch.judge, now=now, is_part=is_part)
+
     def _log_notice(self, error: str) -> None:
         """Say that a notice failed, once per minute at most."""
         if time.monotonic() < self._next_notice_log:
@@ -300,8 +337,13 @@ class CollectorStorage:
         connection: psycopg.Connection[Any],
         rows: Sequence[Row],
         refused: list[tuple[Row, Exception]],
+        *,
+        now: datetime,
     ) -> Committed:
-        """Write rows of which some are refused: halves, each in its transaction, and so on."""
+        """Write rows of which some are refused: halves, each in its transaction, and so on.
+
+        They are in the order of their instants, so that what they mean is judged in that order.
+        """
         middle = (len(rows) + 1) // 2
         done = Committed(inserted=0, duplicates=0)
         for part in (rows[:middle], rows[middle:]):
@@ -314,13 +356,14 @@ class CollectorStorage:
                     status_of=self._status_of,
                     shard=self._shards[0],
                     file_systems=[row for row in part if isinstance(row, FileSystemUsage)],
+                    judge=self._judge(now, is_part=True),
                 )
             except REFUSED as error:
                 if len(part) == 1:
                     refused.append((part[0], error))
                     written = Committed(inserted=0, duplicates=0, refused=1)
                 else:
-                    written = self._write_apart(connection, part, refused)
+                    written = self._write_apart(connection, part, refused, now=now)
             done = Committed(
                 inserted=done.inserted + written.inserted,
                 duplicates=done.duplicates + written.duplicates,
@@ -442,6 +485,13 @@ class CollectorStorage:
             self._stack.close()
         except psycopg.Error as error:
             logger.debug("closing a broken connection: %s", error)
+
+
+def _instant_of(row: Row) -> datetime:
+    """When a row, or what it tells of, came to its end."""
+    if isinstance(row, Stretch):
+        return row.ended_at
+    return row.attempted_at if isinstance(row, Failure) else row.collected_at
 
 
 def _keep_too_late(

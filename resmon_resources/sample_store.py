@@ -157,6 +157,25 @@ class Committed:
     notify_error: str | None = field(default=None, compare=False)
 
 
+@dataclass(frozen=True, slots=True)
+class NewRows:
+    """What a batch brought that was not stored before.
+
+    Attributes:
+        samples: by server and time.
+        failures: all of the batch.
+        file_systems: all of the batch, or none when all were there already.
+    """
+
+    samples: Sequence[Sample]
+    failures: Sequence[Failure]
+    file_systems: Sequence[FileSystemUsage]
+
+
+Judge = Callable[[psycopg.Connection[Any], NewRows], Callable[[], None]]
+"""Judges what is new, in the transaction that stores it; returns what to call after the commit."""
+
+
 _SAMPLE_COLUMNS = tuple(column.name for column in fields(Sample))
 _FILE_SYSTEM_COLUMNS = tuple(column.name for column in fields(FileSystemUsage))
 _STRETCH_COLUMNS = tuple(column.name for column in fields(Stretch))
@@ -171,6 +190,7 @@ def commit_batch(
     status_of: Callable[[Sample], Status],
     shard: int,
     file_systems: Sequence[FileSystemUsage] = (),
+    judge: Judge | None = None,
 ) -> Committed:
     """Write a batch in one transaction: raw rows, ledger revisions, latest status, coverage.
 
@@ -188,6 +208,7 @@ def commit_batch(
         status_of: the rule that turns a sample into a status.
         shard: whose ledger revision grows.
         file_systems: grain (server_id, mount, collected_at); their day partitions must exist.
+        judge: judges what is new (resmon_assets.alert_watch); None: nobody does.
 
     Raises:
         psycopg.Error: the transaction was rolled back; nothing was written.
@@ -197,15 +218,12 @@ def commit_batch(
     sample_columns = _columns(ordered, _SAMPLE_COLUMNS)
     status_columns = _status_rows(ordered, sample_columns, status_of)
     failure_columns = _failure_rows(failures)
-    inserted = marked = new_file_systems = 0
+    inserted = marked = 0
+    new_samples: Sequence[Sample] = ()
+    accept: Callable[[], None] | None = None
     commit_sequence: int | None = None
     with connection.transaction():
-        if file_systems:
-            row = connection.execute(
-                load_query("raw", "insert_filesystem_usage"),
-                _columns(file_systems, _FILE_SYSTEM_COLUMNS),
-            ).fetchone()
-            new_file_systems = int(row[0]) if row else 0
+        new_file_systems = _insert_file_systems(connection, file_systems)
         if stretches:
             connection.execute(
                 load_query("raw", "upsert_coverage"), _columns(stretches, _STRETCH_COLUMNS)
@@ -214,11 +232,12 @@ def commit_batch(
         if ordered or failures:
             commit_sequence = _next_commit_sequence(connection)
         if ordered:
-            row = connection.execute(
-                load_query("raw", "insert_samples"),
+            new_samples = _insert_samples(
+                connection,
+                ordered,
                 sample_columns | {"shard": shard, "commit_sequence": commit_sequence},
-            ).fetchone()
-            inserted = int(row[0]) if row else 0
+            )
+            inserted = len(new_samples)
             connection.execute(
                 load_query("raw", "upsert_status"),
                 status_columns | {"commit_sequence": commit_sequence if inserted else None},
@@ -230,12 +249,15 @@ def commit_batch(
             ).rowcount
         if new_file_systems:
             counted = _hours(ordered) if inserted == len(ordered) else set()
-            # After the counter's lock, as the bumps of samples: always in this order.
-            for hour in sorted(_hours(file_systems) - counted):
-                connection.execute("select ops.bump_raw_hour(%s, %s)", (hour, shard))
+            _bump_hours(connection, _hours(file_systems) - counted, shard=shard)
         if commit_sequence is not None and not inserted and not marked:
             connection.execute(load_query("raw", "return_commit_number"))
             commit_sequence = None
+        if judge is not None:
+            told = file_systems if new_file_systems else ()
+            accept = judge(connection, NewRows(new_samples, failures, told))
+    if accept is not None:
+        accept()
     notify_error = None
     if commit_sequence is not None:
         notify_error = notify_live(
@@ -272,6 +294,37 @@ def latest_stretches(connection: psycopg.Connection[Any], *, since: datetime) ->
     with connection.transaction():
         rows = connection.execute(load_query("raw", "latest_coverage"), {"since": since}).fetchall()
     return [Stretch(*row) for row in rows]
+
+
+def _insert_samples(
+    connection: psycopg.Connection[Any], ordered: Sequence[Sample], columns: dict[str, Any]
+) -> Sequence[Sample]:
+    """Insert samples; those that were not there."""
+    row = connection.execute(load_query("raw", "insert_samples"), columns).fetchone()
+    if row is None or not row[0]:
+        return ()
+    if row[0] == len(ordered):
+        return ordered
+    new = set(zip(row[1], row[2], strict=True))
+    return [sample for sample in ordered if (sample.server_id, sample.collected_at) in new]
+
+
+def _insert_file_systems(
+    connection: psycopg.Connection[Any], file_systems: Sequence[FileSystemUsage]
+) -> int:
+    """Insert file systems; how many were not there."""
+    if not file_systems:
+        return 0
+    row = connection.execute(
+        load_query("raw", "insert_filesystem_usage"), _columns(file_systems, _FILE_SYSTEM_COLUMNS)
+    ).fetchone()
+    return int(row[0]) if row else 0
+
+
+def _bump_hours(connection: psycopg.Connection[Any], hours: set[datetime], *, shard: int) -> None:
+    """Move the ledger of hours; after the counter's lock, as for samples: always in this order."""
+    for hour in sorted(hours):
+        connection.execute("select ops.bump_raw_hour(%s, %s)", (hour, shard))
 
 
 def _hours(rows: Sequence[Sample | FileSystemUsage]) -> set[datetime]:

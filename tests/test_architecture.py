@@ -20,6 +20,7 @@ MAY_NOT_IMPORT = {
     "resmon_cli": (),
 }
 PURE = (
+    "resmon_assets/alert_values.py",
     "resmon_assets/alerting.py",
     "resmon_assets/alert/groups.py",
     "resmon_assets/alert/messages.py",

@@ -28,6 +28,7 @@ from dagster import (
 from dagster_postgres.utils import DagsterPostgresException
 from pydantic import Field
 
+from resmon_assets.alert_watch import AlertWatch
 from resmon_assets.frames import RAW_FILE_SYSTEMS as FILE_SYSTEM_COLUMNS
 from resmon_assets.frames import RAW_SAMPLES as RAW_COLUMNS
 from resmon_assets.naming import OWNER, RAW_FILE_SYSTEMS, RAW_SAMPLES
@@ -182,6 +183,7 @@ def _collect_hour(
         select=lambda server: shard_of(server.server_id, shard_count),
         status_of=status_of,
         refused=RefusedRows(settings.spool_path),
+        watch=AlertWatch(),
     )
     taken = storage.open(_utc_now())
     if taken is not None:

@@ -11,10 +11,12 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from dagster import Config, OpExecutionContext, Out, in_process_executor, job, op
 from pydantic import Field
 
+from resmon_assets.alert_watch import AlertWatch
 from resmon_assets.raw.collector import latest_instant, target_of, usages_of
 from resmon_assets.raw.difference import clock_skew_seconds, sample_between, status_of
 from resmon_assets.raw.schedule import shard_of
@@ -94,8 +96,17 @@ def collect_now(
         )
 
 
-def store_outcomes(postgres: PostgresResource, collected: Sequence[Collected]) -> int:
-    """Commit what `collect_now` returned; returns how many samples were new."""
+def store_outcomes(
+    postgres: PostgresResource,
+    collected: Sequence[Collected],
+    *,
+    servers: Sequence[Server],
+    now: datetime,
+) -> int:
+    """Commit what `collect_now` returned of `servers`; returns how many samples were new.
+
+    Alert rules judge them, as they do those of the hour run.
+    """
     if not collected:
         return 0
     outcomes = [item.outcome for item in collected]
@@ -104,7 +115,9 @@ def store_outcomes(postgres: PostgresResource, collected: Sequence[Collected]) -
     file_systems = [usage for item in collected for usage in item.file_systems]
     shards = load_settings().shards
     inserted = 0
+    watch = AlertWatch()
     with postgres.connect() as connection:
+        watch.follow(connection, servers, now=now)
         if samples:
             first = min(sample.collected_at for sample in samples)
             last = max(sample.collected_at for sample in samples)
@@ -120,6 +133,7 @@ def store_outcomes(postgres: PostgresResource, collected: Sequence[Collected]) -
                 file_systems=[
                     item for item in file_systems if shard_of(item.server_id, shards) == shard
                 ],
+                judge=partial(watch.judge, now=now),
             )
             inserted += committed.inserted
             if committed.notify_error is not None:
@@ -148,7 +162,8 @@ def read_and_store(
         clock=clock,
         on_first_use=pin if load_settings().trusts_first_use else None,
     )
-    return [item.outcome for item in collected], store_outcomes(postgres, collected)
+    stored = store_outcomes(postgres, collected, servers=servers, now=clock())
+    return [item.outcome for item in collected], stored
 
 
 def _read_twice(

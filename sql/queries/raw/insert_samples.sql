@@ -1,4 +1,5 @@
--- Inserts a batch of samples and bumps the ledger of the hours and slots that really got rows; returns the number inserted.
+-- Inserts a batch of samples and bumps the ledger of the hours and slots that really got rows; returns the number inserted and, when that
+-- is not all of them, their keys.
 -- Plan: function scan on unnest, insert through the day partitions, one index probe a row.
 with incoming as (
     select * from unnest(
@@ -82,7 +83,11 @@ inserted as (
     from incoming
     order by server_id, collected_at
     on conflict (server_id, collected_at) do nothing
-    returning collected_at
+    returning server_id, collected_at
+),
+new as (
+    select count(*) as inserted
+    from inserted
 ),
 touched as (
     select date_bin('5 minutes', collected_at, '2000-01-01 00:00:00+00') as slot_start
@@ -119,4 +124,14 @@ bumped as (
             order by s.slot
         )
 )
-select count(*) from inserted
+select
+    new.inserted,
+    case
+        when new.inserted < cardinality(%(server_id)s::integer[])
+            then (select array_agg(inserted.server_id order by inserted.server_id, inserted.collected_at) from inserted)
+    end as server_ids,
+    case
+        when new.inserted < cardinality(%(server_id)s::integer[])
+            then (select array_agg(inserted.collected_at order by inserted.server_id, inserted.collected_at) from inserted)
+    end as instants
+from new
