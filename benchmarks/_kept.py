@@ -14,11 +14,13 @@ from pathlib import Path
 
 import psycopg
 from _history import SIZES, VERSION, generate
+from _history_rows import NOW
 from _measuring import migrated, remove_server, say, server_in
 
 from resmon_resources.embedded_postgres import EmbeddedPostgres
 from resmon_resources.errors import MigrationFailed
 from resmon_resources.postgres import PostgresResource
+from resmon_resources.settings import load_settings
 
 LOADING = {
     "wal_level": "minimal",
@@ -31,6 +33,11 @@ LOADING = {
     "shared_buffers": "1GB",
 }
 """Settings while rows are generated; taken back before anything is measured."""
+
+
+READERS: dict[str, int | None] = {"bench_granted": 1, "bench_granted_all": None}
+"""Roles under row-level security and the organization that they were granted: the root with all
+below it, which is every row; and all organizations without naming one."""
 
 
 class NotUsable(Exception):
@@ -62,6 +69,7 @@ def kept(folder: Path, *, size: str, is_fresh: bool) -> Iterator["Kept"]:
             found.remove()
         try:
             found.open()
+            found.ensure_readers()
             yield found
         finally:
             server.stop()
@@ -123,6 +131,25 @@ class Kept:
                 say(f"The kept database is made anew: {error}")
             self.remove()
         self._generate()
+
+    def ensure_readers(self) -> None:
+        """Make the roles of READERS, as docs/access.md says, and grant them what they see."""
+        with psycopg.connect(self.server.url("resmon"), autocommit=True) as connection:
+            roles = load_settings().sql_path / "bootstrap" / "roles.sql"
+            connection.execute(roles.read_bytes())
+            for role in READERS:
+                found = connection.execute("select from pg_roles where rolname = %s", (role,))
+                if not found.rowcount:
+                    connection.execute(f"create role {role} login in role resmon_reader".encode())
+        migrated(self.server)  # rights and policies of roles that exist
+        with psycopg.connect(self.server.url("resmon"), autocommit=True) as connection:
+            for role, organization in READERS.items():
+                connection.execute(
+                    "insert into inventory.access_grant (role_name, organization_id, granted_at) "
+                    "values (%s, %s, %s) on conflict do nothing",
+                    (role, organization, NOW),
+                )
+            connection.execute("analyze inventory.access_grant, inventory.organization_access")
 
     def remove(self) -> None:
         """Stop the server and delete the database."""

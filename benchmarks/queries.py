@@ -14,12 +14,14 @@ differs from one driver to another, is not in it.
 |---|---|
 | query_p50_ms, query_p95_ms, query_p99_ms | of a class; reference: see state |
 | state warm | each query was run once before; reference: the same rows from the bare tables |
-| state warm, clients 8 | eight connections at once; reference: one client |
+| clients 8 | eight connections at once, warm; reference: one client |
 | state cold | server started anew, its files' pages dropped from the cache; reference: warm |
 | first_query_p50_ms | first query of a new connection, warm; reference: later ones |
 | server_1000_points_p95_ms | 1,000 points of a server by granularity, warm; reference: tables |
 | overview_p95_ms, top_servers_p95_ms | latest of all; top 20 by p95 of a day, warm |
-| rls_ratio | median through row-level security by the owner's, each pair of queries run in turn |
+| rls_ratio | median of a reader under row-level security by the owner's, run in turn |
+| access bench_granted | a reader granted the root of the tree, which is every row |
+| access bench_granted_all | a reader granted all organizations |
 | round_trip_p50_ms, connect_p50_ms | `select 1`; a new connection |
 
 Cold means that the kernel was asked to drop the pages of the database's files (posix_fadvise); what
@@ -35,13 +37,13 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from statistics import median
+from statistics import geometric_mean, median
 from typing import Any
 
 import numpy as np
 import psycopg
 from _history import SIZES
-from _kept import Kept, NotUsable, default_folder, kept, remove
+from _kept import READERS, Kept, NotUsable, default_folder, kept, remove
 from _measuring import Figure, emit, say
 from _query_classes import POINTS, Query, queries_of
 from psycopg import pq
@@ -56,7 +58,11 @@ SECONDS = 15.0
 """Most that the first pass of a class takes: of slow queries fewer are run, but LEAST_DRAWS."""
 
 LEAST_DRAWS = 10
-OWNER = "owner"
+OWNER = "resmon"
+"""The superuser of the embedded server, whom row-level security does not concern."""
+
+TABLES = "tables"
+"""The reference: the owner against the bare tables."""
 
 NAMED = {"overview": "overview_p95_ms", "top_20_p95_of_a_day": "top_servers_p95_ms"}
 """Classes whose p95 has a name of its own, beside the points of a server."""
@@ -69,9 +75,9 @@ class QueryFailed(Exception):
 class Client:
     """A connection that runs queries and does not decode their rows."""
 
-    def __init__(self, url: str) -> None:
-        """Connect, as a dashboard would."""
-        self._connection = psycopg.connect(url, autocommit=True)
+    def __init__(self, url: str, access: str = OWNER) -> None:
+        """Connect as a role."""
+        self._connection = psycopg.connect(url, autocommit=True, user=access)
 
     def close(self) -> None:
         """End the connection."""
@@ -194,7 +200,7 @@ def measure(
             for state in states:
                 state(database, query, [query.draw(random) for _ in range(draws)], samples)
     yield from shared_figures(database)
-    yield from with_cold_references(samples)
+    yield from finished(samples)
 
 
 def cold(database: Kept, query: Query, drawn: list[tuple[object, ...]], samples: Samples) -> None:
@@ -209,7 +215,8 @@ def cold(database: Kept, query: Query, drawn: list[tuple[object, ...]], samples:
 def warm(database: Kept, query: Query, drawn: list[tuple[object, ...]], samples: Samples) -> None:
     """One client and eight, with and without row-level security, against the bare tables."""
     url = database.postgres.url()
-    ways = [(OWNER, Client(url), query.text), ("tables", Client(url), query.reference)]
+    ways = [(TABLES, Client(url), query.reference)]
+    ways += [(access, Client(url, access), query.text) for access in (OWNER, *READERS)]
     drawn = first_pass(ways, drawn)
     times: dict[str, list[float]] = {name: [] for name, _, _ in ways}
     for number, parameters in enumerate(drawn):
@@ -218,18 +225,22 @@ def warm(database: Kept, query: Query, drawn: list[tuple[object, ...]], samples:
             name, client, text = ways[(number + offset) % len(ways)]
             taken, count = client.run(text, parameters)
             times[name].append(taken)
-            rows.add(count)
-        assert len(rows) == 1 or not query.has_same_rows, (
-            f"{query.name} gives other numbers of rows than its reference"
-        )
-    samples.add_times(told(query, "warm"), times[OWNER], times["tables"])
-    add_named(query, times, samples)
-    for name, client, text in ways:
+            if name != TABLES or query.has_same_rows:
+                rows.add(count)
+        assert len(rows) == 1, f"{query.name} gives other numbers of rows than its reference"
+    for _, client, _ in ways:
         client.close()
-        if name != "tables":
-            at_once = together(url, text, drawn)
-            params = told(query, "warm", clients=CLIENTS, access=name)
-            samples.add_times(params, at_once, times[name])
+    samples.add_times(told(query, "warm"), times[OWNER], times[TABLES])
+    for access in READERS:
+        samples.add_times(told(query, "warm", access=access), times[access], times[OWNER])
+        ratio = median(times[access]) / median(times[OWNER])
+        params = {"query": query.name, "access": access}
+        samples.add(Figure("rls_ratio", ratio, "ratio", params, 1.0))
+    add_named(query, times, samples)
+    for access in (OWNER, next(iter(READERS))):
+        at_once = together(url, access, query.text, drawn)
+        params = told(query, "warm", clients=CLIENTS, access=access)
+        samples.add_times(params, at_once, times[access])
     first = [first_time(url, query.text, one) for one in drawn[:FIRST_DRAWS]]
     params = {"query": query.name}
     samples.add(Figure("first_query_p50_ms", median(first), "ms", params, median(times[OWNER])))
@@ -260,7 +271,7 @@ def first_pass(
 
 def add_named(query: Query, times: dict[str, list[float]], samples: Samples) -> None:
     """Figures that have a name of their own."""
-    p95, reference = percentile(times[OWNER], 95), percentile(times["tables"], 95)
+    p95, reference = percentile(times[OWNER], 95), percentile(times[TABLES], 95)
     if query.granularity is not None:
         params = {"granularity": query.granularity, "points": POINTS}
         samples.add(Figure("server_1000_points_p95_ms", p95, "ms", params, reference))
@@ -268,7 +279,7 @@ def add_named(query: Query, times: dict[str, list[float]], samples: Samples) -> 
         samples.add(Figure(NAMED[query.name], p95, "ms", {}, reference))
 
 
-def together(url: str, text: str, drawn: Sequence[tuple[object, ...]]) -> list[float]:
+def together(url: str, access: str, text: str, drawn: Sequence[tuple[object, ...]]) -> list[float]:
     """The queries spread over CLIENTS connections at once; the times of all."""
     times: list[list[float]] = [[] for _ in range(CLIENTS)]
     errors: list[BaseException] = []
@@ -276,7 +287,7 @@ def together(url: str, text: str, drawn: Sequence[tuple[object, ...]]) -> list[f
 
     def work(number: int) -> None:
         try:
-            client = Client(url)
+            client = Client(url, access)
             ready.wait(timeout=60)
             for parameters in drawn[number::CLIENTS] or drawn[:1]:
                 times[number].append(client.run(text, parameters)[0])
@@ -325,8 +336,8 @@ def shared_figures(database: Kept) -> Iterator[Figure]:
     yield Figure("generation_seconds", database.seconds, "s", params)
 
 
-def with_cold_references(samples: Samples) -> Iterator[Figure]:
-    """All figures; what is cold beside what is warm."""
+def finished(samples: Samples) -> Iterator[Figure]:
+    """All figures; what is cold beside what is warm, and row-level security over all classes."""
     found = list(samples.figures())
     warm_values = {
         (one.name, one.params["query"]): one.value
@@ -335,6 +346,12 @@ def with_cold_references(samples: Samples) -> Iterator[Figure]:
         and one.params["clients"] == 1
         and one.params["access"] == OWNER
     }
+    for access in READERS:
+        ratios = [
+            one.value for one in found if one.name == "rls_ratio" and one.params["access"] == access
+        ]
+        params = {"query": "geometric mean", "access": access}
+        yield Figure("rls_ratio", geometric_mean(ratios), "ratio", params, 1.0)
     for one in found:
         if one.params.get("state") == "cold":
             yield replace(one, reference=warm_values[one.name, one.params["query"]])
