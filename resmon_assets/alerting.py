@@ -35,12 +35,19 @@ level is reached for so long is counted anew. That it is left is not, or a rule 
 seldom would never end."""
 
 
-def step(rule: Rule, before: Condition | None, observation: Observation) -> Step:
+def step(
+    rule: Rule,
+    before: Condition | None,
+    observation: Observation,
+    *,
+    longest_gap: timedelta = LONGEST_GAP,
+) -> Step:
     """Judge one value.
 
     Args:
         rule: as it holds for the subject.
         before: what is known; None: nothing.
+        longest_gap: for values that come seldom, in place of `LONGEST_GAP`.
         observation: the value; an unknown one (None, not a number), or one that is not newer than
             the last, changes nothing. Of a subject of which nothing is known, the caller alone
             knows whether a value is late.
@@ -54,7 +61,7 @@ def step(rule: Rule, before: Condition | None, observation: Observation) -> Step
     is_known = value is not None and not isnan(value)
     if value is None or not is_known or (before is not None and observation.at <= before.last_at):
         return same
-    judge = _Judge(rule, observation, value)
+    judge = _Judge(rule, observation, value, longest_gap)
     if before is None or before.state == "clear":
         return judge.idle(before)
     if before.state == "pending":
@@ -106,6 +113,7 @@ class _Judge:
     rule: Rule
     observation: Observation
     value: float
+    longest_gap: timedelta = LONGEST_GAP
 
     @property
     def at(self) -> datetime:
@@ -211,7 +219,7 @@ class _Judge:
 
     def _is_after_gap(self, before: Condition) -> bool:
         """Whether nothing is known of the time between the last value and this one."""
-        gap = max(LONGEST_GAP, timedelta(seconds=self.rule.for_seconds))
+        gap = max(self.longest_gap, timedelta(seconds=self.rule.for_seconds))
         return self.at - before.last_at > gap
 
     def _ripen(self, before: Condition | None, pending: Condition) -> Step:

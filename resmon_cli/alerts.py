@@ -9,6 +9,7 @@ from resmon_cli.lazy import LazyGroup, Modules
 
 COMMANDS: Modules = {
     "rule": ("resmon_cli.alert_rules", "Rules: list, show, set, reset."),
+    "replay": ("resmon_cli.alert_replay", "What a rule would have done on stored history."),
 }
 """Command -> (module, one line of help)."""
 

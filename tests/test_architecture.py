@@ -21,6 +21,8 @@ MAY_NOT_IMPORT = {
 }
 PURE = (
     "resmon_assets/alert_values.py",
+    "resmon_assets/alert/replay.py",
+    "resmon_assets/alert/replay_picture.py",
     "resmon_assets/alerting.py",
     "resmon_assets/alert/groups.py",
     "resmon_assets/alert/messages.py",
