@@ -10,6 +10,9 @@ from resmon_cli.lazy import LazyGroup, Modules
 COMMANDS: Modules = {
     "rule": ("resmon_cli.alert_rules", "Rules: list, show, set, reset."),
     "replay": ("resmon_cli.alert_replay", "What a rule would have done on stored history."),
+    "route": ("resmon_cli.alert_routes", "Routes: add, list, show, set, remove."),
+    "test": ("resmon_cli.alert_test", "Send a message to a route now."),
+    "outbox": ("resmon_cli.alert_outbox", "Messages that wait or were given up."),
 }
 """Command -> (module, one line of help)."""
 

@@ -23,6 +23,8 @@ Belongs here: every exception that Resmon raises on purpose. Imports nothing of 
     ├── AlertError
     │   ├── AlertOver               a resolved alert that cannot be changed any more
     │   ├── AlertUnknown            no alert has this number
+    │   ├── RouteInvalid            a route that cannot be like this
+    │   ├── RouteUnknown
     │   ├── RuleInvalid             a rule that cannot be set like this
     │   └── RuleUnknown
     ├── CollectionError             one server could not be read; carries its cause
@@ -157,6 +159,14 @@ class RuleInvalid(AlertError):
 
 class RuleUnknown(AlertError):
     """No alert rule of this name."""
+
+
+class RouteInvalid(AlertError):
+    """A route cannot be like this: its name, or a value."""
+
+
+class RouteUnknown(AlertError):
+    """No route of this name."""
 
 
 class CollectionError(ResmonError):

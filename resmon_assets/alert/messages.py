@@ -359,7 +359,9 @@ def _tone(content: Content) -> Literal["info", "warning", "failure", "success"]:
 def _headers(envelope: Envelope) -> dict[str, str]:
     """Of an e-mail: the number, and what makes a conversation of opening, reminders and end."""
     ids: Sequence[int] = [alert.alert_id for alert in envelope.content.alerts]
-    headers = {"X-Resmon-Delivery": str(envelope.number), "X-Resmon-Route": clean(envelope.route)}
+    headers = {"X-Resmon-Route": clean(envelope.route)}
+    if envelope.number:
+        headers["X-Resmon-Delivery"] = str(envelope.number)
     if len(ids) == 1:
         headers["References"] = f"<alert-{ids[0]}@resmon.invalid>"
     return headers
