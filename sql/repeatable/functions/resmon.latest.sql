@@ -74,6 +74,8 @@ comment on function resmon.latest(integer[], integer, timestamptz) is
 p_server_ids: servers; null: all.
 p_organization_id: only servers of this organization and of those below it; null: all.
 p_now: instant from which the age is counted.
+organization_id: organization that owns the server now.
+organization_name: its name.
 state: active, paused or offline.
 status: healthy, warning, critical or error; null: never answered.
 cause: why collection fails; null when it does not.

@@ -43,4 +43,8 @@ as $$
 $$;
 
 comment on function resmon.organization_limits(timestamptz) is
-    'Limits in force at p_at: one row per organization and resource that has one, of its own or inherited from limit_organization_id.';
+'Limits in force at p_at: one row per organization and resource that has one, of its own or inherited from limit_organization_id.
+p_at: instant at which the limits hold.
+resource: servers, cpu_cores, memory_bytes, storage_bytes or bandwidth_bytes_per_month.
+limit_value: the limit, in the unit that the resource is named after: count or bytes.
+limit_organization_id: organization that was given the limit: this one, or one above it.';

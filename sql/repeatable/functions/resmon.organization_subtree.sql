@@ -17,4 +17,5 @@ as $$
 $$;
 
 comment on function resmon.organization_subtree(integer) is
-    'Ids of an organization and of all below it; no row for one that does not exist.';
+'Ids of an organization and of all below it; no row for one that does not exist.
+p_organization_id: the organization at the top.';

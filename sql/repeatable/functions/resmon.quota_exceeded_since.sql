@@ -44,4 +44,7 @@ as $$
 $$;
 
 comment on function resmon.quota_exceeded_since(integer, text, timestamptz) is
-    'Start of the first hour of the stretch in which an organization has exceeded a quota without a break, up to the hour p_bucket_start; null when that hour keeps it.';
+'Start of the first hour of the stretch in which an organization has exceeded a quota without a break, up to the hour p_bucket_start; null when that hour keeps it.
+p_organization_id: the organization.
+p_resource: servers, cpu_cores, memory_bytes, storage_bytes or bandwidth_bytes_per_month.
+p_bucket_start: start of the UTC hour that ends the stretch.';

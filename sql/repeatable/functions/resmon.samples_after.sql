@@ -100,4 +100,9 @@ as $$
 $$;
 
 comment on function resmon.samples_after(bigint, integer, boolean, bigint, timestamptz) is
-    'Samples stored by the commits after p_sequence, in their order: of one organization with those below it, or of all that the caller may see. Ends with the first commit that fills p_max_rows, which is never cut.';
+'Samples stored by the commits after p_sequence, in their order: of one organization with those below it, or of all that the caller may see. Ends with the first commit that fills p_max_rows, which is never cut.
+p_sequence: commit_sequence of the last row that was read; 0 for all that there is.
+p_organization_id: only samples of this organization; null: of all that the caller may see.
+p_include_subtree: with those of the organizations below it.
+p_max_rows: rows after which the page ends with the commit that it is in.
+p_since: leaves out samples that were collected before; null: none.';
