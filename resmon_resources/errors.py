@@ -25,6 +25,7 @@ Belongs here: every exception that Resmon raises on purpose. Imports nothing of 
     │   ├── AlertUnknown            no alert has this number
     │   ├── RouteInvalid            a route that cannot be like this
     │   ├── RouteUnknown
+    │   ├── SilenceUnknown          no silence or maintenance window has this number
     │   ├── RuleInvalid             a rule that cannot be set like this
     │   └── RuleUnknown
     ├── CollectionError             one server could not be read; carries its cause
@@ -151,6 +152,10 @@ class AlertOver(AlertError):
 
 class AlertUnknown(AlertError):
     """No alert has this number."""
+
+
+class SilenceUnknown(AlertError):
+    """No silence or maintenance window that goes on has this number."""
 
 
 class RuleInvalid(AlertError):

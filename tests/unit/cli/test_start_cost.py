@@ -11,6 +11,7 @@ import pytest
     [
         *("main", "status", "servers", "organizations", "quotas", "metrics", "environment", "up"),
         *("detect", "forecast"),
+        *("alerts_list", "alerts_change", "alert_silences"),
     ],
 )
 def test_command_starts_without_dagster_and_polars(module: str) -> None:
