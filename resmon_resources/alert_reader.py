@@ -171,5 +171,5 @@ def read_deliveries(connection: psycopg.Connection[Any], alert_id: int) -> list[
     """Messages that tell of an alert, oldest first."""
     with connection.cursor(row_factory=class_row(AlertDelivery)) as cursor:
         return cursor.execute(
-            load_query("alert", "list_deliveries"), {"alert_id": alert_id}
+            load_query("alert", "list_deliveries_of_alert"), {"alert_id": alert_id}
         ).fetchall()
