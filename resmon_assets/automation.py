@@ -5,7 +5,7 @@ pure functions (raw/supervision.py, catch_up.py); this module gathers facts and 
 decisions out.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -30,6 +30,8 @@ from dagster import (
     sensor,
 )
 
+from resmon_assets.alert.looking import Look, is_due, supervise_platform
+from resmon_assets.alert.supervision import Memory, remembered, take_run
 from resmon_assets.anomaly.assets import REPORTS_ASSET
 from resmon_assets.anomaly.checks import anomaly_reports_checks
 from resmon_assets.anomaly.days_window import DEGRADATION, TRENDS
@@ -46,6 +48,7 @@ from resmon_assets.forecast.refresh import FORECAST_DAY
 from resmon_assets.forecast.scoring import SCORE_DAY
 from resmon_assets.freshness import freshness_checks, freshness_key
 from resmon_assets.naming import (
+    ALERTS,
     ANOMALY_REPORTS,
     ARCHIVE_RAW,
     CAPACITY_FORECASTS,
@@ -68,7 +71,16 @@ from resmon_assets.naming import (
     UTILIZATION_TRENDS,
     table_of,
 )
-from resmon_assets.partitions import DAY_FORMAT, FIRST_DAY, HOUR_FORMAT, hour_key, window_of_key
+from resmon_assets.partitions import (
+    DAY_FORMAT,
+    FIRST_DAY,
+    HOUR_FORMAT,
+    PARTITION_TAG,
+    RANGE_END_TAG,
+    RANGE_START_TAG,
+    hour_key,
+    window_of_tags,
+)
 from resmon_assets.raw.checks import raw_checks
 from resmon_assets.raw.supervision import HOUR, Action, RunFact, supervise, wanted_hours
 from resmon_assets.retention.history import day_before, old_runs
@@ -87,15 +99,19 @@ from resmon_resources.settings import load_settings
 from resmon_resources.window_ledger import StaleWindow
 
 SHARD_TAG = "resmon/shard"
-PARTITION_TAG = "dagster/partition"
-RANGE_START_TAG = "dagster/asset_partition_range_start"
-RANGE_END_TAG = "dagster/asset_partition_range_end"
 
 SUPERVISE_EVERY_SECONDS = 15
 """A dead collector is noticed within this time; a tick costs about 0.07 CPU-s (measured at 30
 s)."""
 
 CATCH_UP_EVERY_SECONDS = 60
+
+ALERTS_EVERY_SECONDS = 15
+"""Half of the time that an alert waits before its run begins; see docs/benchmarks.md."""
+
+NOT_ALERTED_JOBS = frozenset({"collect_raw_job", "collect_now_job"})
+"""Failures that others tell of: collectors are watched by their samples, `resmon collect` by
+whoever called it."""
 
 CATCH_UP_TAG = "resmon/catch_up"
 """On runs of the catch-up sensor; dagster.yaml lets one of them run at a time."""
@@ -204,6 +220,15 @@ dagster_history_job = define_asset_job(
     description="Dagster's own runs, events and logs of more than two weeks ago.",
     executor_def=in_process_executor,
     tags={"dagster/priority": "1"},
+)
+
+alerts_job = define_asset_job(
+    "alerts_job",
+    selection=AssetSelection.assets(ALERTS),
+    description="Decides who is told of which alerts, and sends; alerts_sensor asks for it.",
+    executor_def=in_process_executor,
+    # Before all but collectors; a run whose process died keeps the next ones back no longer.
+    tags={"dagster/priority": "50", "dagster/max_runtime": "240"},
 )
 
 retention_job = define_asset_job(
@@ -467,18 +492,6 @@ def live_runs(instance: DagsterInstance) -> list[LiveRun]:
     return found
 
 
-def window_of_tags(tags: Mapping[str, str]) -> tuple[datetime, datetime] | None:
-    """Half-open UTC range of the partitions that a run's tags name; None when they name none."""
-    first = tags.get(RANGE_START_TAG) or tags.get(PARTITION_TAG)
-    last = tags.get(RANGE_END_TAG) or tags.get(PARTITION_TAG)
-    if first is None or last is None:
-        return None
-    try:
-        return window_of_key(first)[0], window_of_key(last)[1]
-    except ValueError:
-        return None
-
-
 def catch_up_request(run: CatchUp) -> RunRequest:
     """The run as Dagster takes it: a job, its tables, a range of partitions."""
     first = run.tables[0].partition_key(run.first)
@@ -536,6 +549,52 @@ def catch_up_sensor(
         return SkipReason(told)
     context.log.info("%s", told)
     return SensorResult(run_requests=[catch_up_request(run) for run in decision.runs])
+
+
+@sensor(
+    name="alerts_sensor",
+    job=alerts_job,
+    default_status=DefaultSensorStatus.RUNNING,
+    minimum_interval_seconds=ALERTS_EVERY_SECONDS,
+    description=(
+        "Judges collectors, failed runs and routes, and asks for a run when somebody is to be told "
+        "of something. Off: nobody is told of anything."
+    ),
+)
+def alerts_sensor(context: SensorEvaluationContext, postgres: PostgresResource) -> SensorResult:
+    """Look at the platform; one run at a time, at most one a minute after the first few."""
+    now = datetime.now(UTC)
+    memory = remembered(context.cursor, now=now)
+    problems = supervise_platform(
+        Look(
+            postgres,
+            context.instance,
+            load_settings().shards,
+            WATCHED,
+            NOT_ALERTED_JOBS,
+            memory.watching_since,
+            now,
+        )
+    )
+    for problem in problems:
+        context.log.warning("This could not be judged: %s", problem)
+    with postgres.connect() as connection:
+        wanted = is_due(connection, now=now)
+    memory = replace(memory, looked_at=now)
+    if not wanted:
+        return _skipped(memory, "nobody is to be told of anything")
+    filters = RunsFilter(job_name=alerts_job.name, statuses=LIVE_STATUSES)
+    if context.instance.get_runs(filters, limit=1):
+        return _skipped(memory, "a run is under way")
+    after = take_run(memory)
+    if after is None:
+        return _skipped(memory, "one run a minute is enough")
+    return SensorResult(run_requests=[RunRequest()], cursor=after.to_text())
+
+
+def _skipped(memory: Memory, reason: str) -> SensorResult:
+    """No run; what was seen is remembered."""
+    return SensorResult(skip_reason=reason, cursor=memory.to_text())
 
 
 @schedule(

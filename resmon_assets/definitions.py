@@ -10,6 +10,7 @@ from typing import Any
 from dagster import Definitions, in_process_executor
 
 from resmon_assets import automation
+from resmon_assets.alert.assets import alert_alerts
 from resmon_assets.anomaly.assets import anomaly_anomaly_reports
 from resmon_assets.anomaly.checks import anomaly_reports_checks
 from resmon_assets.anomaly.daily_assets import DAILY_ASSETS, DAILY_CHECKS
@@ -64,6 +65,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> Definitio
             forecast_headroom,
             forecast_forecast_scores,
             archive_raw_samples,
+            alert_alerts,
             retention_dagster_history,
             pruned_partitions_asset(automation.DOWNSTREAM),
         ],
@@ -91,6 +93,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> Definitio
             automation.forecasts_job,
             automation.anomaly_reports_job,
             automation.archive_job,
+            automation.alerts_job,
             automation.dagster_history_job,
             automation.judge_tables_job,
             automation.retention_job,
@@ -107,7 +110,11 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> Definitio
             automation.judge_tables_schedule,
             automation.retention_schedule,
         ],
-        sensors=[automation.collect_raw_sensor, automation.catch_up_sensor],
+        sensors=[
+            automation.collect_raw_sensor,
+            automation.catch_up_sensor,
+            automation.alerts_sensor,
+        ],
         resources=resources | dict(resource_overrides or {}),
         executor=in_process_executor,
     )

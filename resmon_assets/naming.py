@@ -28,6 +28,7 @@ DEGRADATION_REPORTS = AssetKey(["anomaly", "degradation_reports"])
 CAPACITY_FORECASTS = AssetKey(["forecast", "capacity_forecasts"])
 FORECAST_SCORES = AssetKey(["forecast", "forecast_scores"])
 HEADROOM = AssetKey(["forecast", "headroom"])
+ALERTS = AssetKey(["alert", "alerts"])
 
 BATCH_POOL = "batch"
 """Pool of all heavy assets; limited so that a backfill never delays a tick. Collectors are in no

@@ -13,10 +13,11 @@ from dagster import (
 )
 
 from resmon_assets import automation, catch_up
-from resmon_assets.automation import CATCH_UP_TAG, RANGE_END_TAG, RANGE_START_TAG
+from resmon_assets.automation import CATCH_UP_TAG
 from resmon_assets.catch_up import FIRST_PAUSE
 from resmon_assets.definitions import build_defs
 from resmon_assets.naming import TIER_1DAY, TIER_1HOUR, TIER_1MIN, TIER_5MIN, table_of
+from resmon_assets.partitions import RANGE_END_TAG, RANGE_START_TAG
 from resmon_resources import catch_up_ledger
 from tests.integration.catch_up.healing import Healer
 from tests.integration.tier.fleet import Fleet

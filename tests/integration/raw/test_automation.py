@@ -14,8 +14,6 @@ from dagster import (
 )
 
 from resmon_assets.automation import (
-    RANGE_END_TAG,
-    RANGE_START_TAG,
     SHARD_TAG,
     archive_schedule,
     collect_raw_job,
@@ -27,7 +25,7 @@ from resmon_assets.automation import (
 )
 from resmon_assets.definitions import build_defs
 from resmon_assets.naming import RAW_SAMPLES
-from resmon_assets.partitions import hour_key
+from resmon_assets.partitions import RANGE_END_TAG, RANGE_START_TAG, hour_key
 from resmon_assets.raw import supervision
 from resmon_assets.raw.difference import status_of
 from resmon_resources import collector_registry as registry
