@@ -69,14 +69,15 @@ def scans_of(
         if not seqscan:
             connection.execute("set local enable_seqscan = off")
         # Counts of earlier transactions may be among them: they are told to others once a second.
-        before = {row[1]: row for row in connection.execute(_SCANNED).fetchall()}
+        before = {row[1]: row[5:] for row in connection.execute(_SCANNED).fetchall()}
         connection.execute(statement.encode(), values)
         found = connection.execute(_SCANNED).fetchall()
-    scans = [
-        Scan(*row[:5], row[5] - known[5], row[6] - known[6])
-        for row in found
-        for known in [before.get(row[1], (None,) * 5 + (0, 0))]
-    ]
+    scans = []
+    for table, partition, start, end, rows, sequential, indexed in found:
+        earlier = before.get(partition, (0, 0))
+        scans.append(
+            Scan(table, partition, start, end, rows, sequential - earlier[0], indexed - earlier[1])
+        )
     return [scan for scan in scans if scan.sequential or scan.indexed]
 
 

@@ -56,17 +56,15 @@ def test_a_range_of_a_server_is_read_by_its_key(
 ) -> None:
     """Would let back: 150 partitions planned and read for an hour of one server."""
     start = house.now - timedelta(days=days)
-    values = {"from": start, "to": start + HOUR, "granularity": granularity}
-    if granularity == "1day":
-        values["to"] = start + 2 * DAY
+    end = start + (2 * DAY if granularity == "1day" else HOUR)
     scans = scans_of(
         house.connection,
         f"select * from resmon.{function}(array[1], %(from)s, %(to)s, "
         "p_granularity => %(granularity)s)",
-        values,
+        {"from": start, "to": end, "granularity": granularity},
     )
     assert tables(scans) == {table}
-    assert not outside(scans, start, values["to"])
+    assert not outside(scans, start, end)
     assert not read_whole(scans)
 
 
@@ -182,8 +180,8 @@ DAYS_BACK = {
 NOT_RUN = {
     "demo/create_demo_samples": "makes rows for tables that are empty",
     "demo/subtract_from_windows": "corrects the ledger of the demonstration fleet",
-    "demo/delete_raw_hours": "empties a ledger where raw has no rows",
-    "demo/select_month_traffic": "adds up the days of a month before a fleet is made",
+    "demo/delete_raw_hours": "of the demonstration fleet, which is not here",
+    "demo/select_month_traffic": "of the demonstration fleet, which is not here",
     "window/delete_outdated_rows": "deletes by keys in a temporary table",
     "rollup/read_month_traffic": "asks for days and hours by name; see below",
 }
