@@ -1,7 +1,7 @@
 -- Purpose: samples or statistics of one or many servers in a range of time, one row per bucket, with the newest buckets
 -- worked out from raw where no tier has them yet. With the caller's rights: row-level security holds.
 -- plpgsql, not an inlined body: `auto` and bounds such as now() are no constants to the planner, which would then plan all
--- tiers and all their partitions (decision 0018 has the figures). Here it sees one branch and the bounds as constants.
+-- tiers and all their partitions (docs/decisions/0018). Here it sees one branch and the bounds as constants.
 -- Plan: primary key of the partitions that the range touches; none of another tier.
 create or replace function resmon.server_metrics(
     p_server_ids integer[],

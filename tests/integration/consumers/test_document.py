@@ -16,6 +16,13 @@ GUIDE = (
 STATEMENTS = re.findall(r"^```sql\n(.*?)^```$", GUIDE, flags=re.MULTILINE | re.DOTALL)
 
 
+README = re.findall(
+    r"^```sql\n(.*?)^```$",
+    (PROJECT_ROOT / "README.md").read_text(encoding="utf-8"),
+    flags=re.MULTILINE | re.DOTALL,
+)
+
+
 def name_of(statement: str) -> str:
     """What it reads, for the test's name."""
     return ",".join(sorted(set(re.findall(r"resmon\.(\w+)", statement))))
@@ -37,6 +44,12 @@ def test_a_statement_of_the_guide_answers(house: House, statement: str) -> None:
     for place, name in enumerate(columns):
         if name not in ("exceeded_since", "scaled_error", "is_live"):
             assert any(row[place] is not None for row in rows), name
+
+
+@pytest.mark.parametrize("statement", README, ids=name_of)
+def test_a_statement_of_the_readme_runs(house: House, statement: str) -> None:
+    """Would let back: the first statement that a newcomer copies, and a column that is no more."""
+    house.rows(statement)
 
 
 def test_the_functions_of_readme_and_guide_exist(house: House) -> None:
