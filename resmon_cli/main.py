@@ -27,6 +27,7 @@ COMMANDS: Modules = {
     "recompute": ("resmon_cli.recompute", "Compute windows of a range again."),
     "status": ("resmon_cli.status", "State and latest values of the fleet."),
     "metrics": ("resmon_cli.metrics", "Samples or statistics of servers, as a table or a file."),
+    "export": ("resmon_cli.exports", "Metrics, anomalies, forecasts, usage, alerts as files."),
     "detect": ("resmon_cli.detect", "Find anomalies in a file of measurements."),
     "forecast": ("resmon_cli.forecast", "Forecast the series of a file of measurements."),
     "demo": ("resmon_cli.demo", "A fleet that does not exist, to try Resmon with."),

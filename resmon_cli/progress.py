@@ -37,6 +37,27 @@ def bar(text: str) -> Iterator[Tell]:
         yield tell
 
 
+@contextmanager
+def rate_bar(text: str) -> Iterator[Callable[[float, int], None]]:
+    """As `bar`, with rows and rows a second; told the share that is done (0 to 1), and rows."""
+    console = render.console(is_error=True)
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[rows]:,} rows, {task.fields[rate]:,.0f} rows/s"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as it:
+        task = it.add_task(text, total=1.0, rows=0, rate=0.0)
+
+        def tell(share: float, rows: int) -> None:
+            rate = rows / max(it.tasks[0].elapsed or 0.0, 0.001)
+            it.update(task, completed=share, rows=rows, rate=rate)
+
+        yield tell
+
+
 def within(tell: Tell, *, done: int, size: int, total: int) -> Tell:
     """Progress of a part of `size`, before which `done` was done, as progress of the whole."""
 

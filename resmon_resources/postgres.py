@@ -9,9 +9,11 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import adbc_driver_manager
+import adbc_driver_postgresql
 import adbc_driver_postgresql.dbapi as adbc
 import polars as pl
 import psycopg
+import pyarrow
 from dagster import ConfigurableResource
 from psycopg import sql
 
@@ -26,6 +28,9 @@ from resmon_resources.settings import load_settings
 
 COPY_SLICE_ROWS = 100_000
 """Rows turned into CSV at a time; bounds the memory of a write."""
+
+STREAM_BYTES = 4 * 2**20
+"""Of a frame of a stream: some ten thousand wide rows, in memory twice."""
 
 Parameters = Mapping[str, object]
 
@@ -62,12 +67,32 @@ class Snapshot:
                 cursor.execute(text)
                 frame = pl.DataFrame(cursor.fetch_arrow_table())
         except adbc_driver_manager.Error as error:
-            msg = (
-                f"Reading from PostgreSQL failed: {_first_line(error)}. The query began: "
-                f"{_opening(query)}"
-            )
-            raise DatabaseError(msg) from error
+            raise DatabaseError(_unread(error, query)) from error
         return frame if schema is None else _conform(frame, schema, query=query)
+
+    def stream_frames(
+        self, query: str, parameters: Parameters | None = None
+    ) -> Iterator[pl.DataFrame]:
+        """Run a query; its rows in frames of some `STREAM_BYTES`, however many there are.
+
+        Types are those of `read_frame` without a schema. The first frame is empty: it tells the
+        columns where there is no row.
+
+        Raises:
+            DatabaseError: the query failed.
+        """
+        text = _with_literals(self.connection, query, parameters)
+        hint = adbc_driver_postgresql.StatementOptions.BATCH_SIZE_HINT_BYTES.value
+        try:
+            with self._reader.cursor() as cursor:
+                cursor.adbc_statement.set_options(**{hint: str(STREAM_BYTES)})
+                cursor.execute(text)
+                reader = cursor.fetch_record_batch()
+                yield pl.DataFrame(reader.schema.empty_table())
+                for batch in reader:
+                    yield pl.DataFrame(batch)
+        except (adbc_driver_manager.Error, pyarrow.ArrowException) as error:
+            raise DatabaseError(_unread(error, query)) from error
 
 
 class PostgresResource(ConfigurableResource):  # type: ignore[type-arg]  # its parameter is the resource's own value
@@ -286,6 +311,13 @@ def _arrays_as_text(frame: pl.DataFrame) -> pl.DataFrame:
 def _table_identifier(table: str) -> sql.Identifier:
     """`schema.table` as a quoted name."""
     return sql.Identifier(*table.split("."))
+
+
+def _unread(error: BaseException, query: str) -> str:
+    """Message about a query that failed."""
+    return (
+        f"Reading from PostgreSQL failed: {_first_line(error)}. The query began: {_opening(query)}"
+    )
 
 
 def _opening(query: str) -> str:

@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from resmon_assets.alert_values import FREE_OPTION
 from resmon_assets.alerting import LONGEST_GAP, step
 from resmon_resources.alert_records import (
     SEVERITIES,
@@ -36,9 +37,6 @@ SCHEMA: Mapping[str, pl.DataType | type[pl.DataType]] = {
 null: not known. A column `free_bytes` may come with them."""
 
 SCHEMA_COLUMNS = [pl.col(name).cast(dtype) for name, dtype in SCHEMA.items()]
-
-FREE_OPTION = "minimum_free_bytes"
-"""With this much free nothing is nearly full, whatever its share; 0: the share alone counts."""
 
 FLAP_WITHIN = timedelta(hours=1)
 """An alert that opens again so soon after it was over has flapped."""

@@ -18,6 +18,7 @@ from resmon_assets.alert.replay import (
     grid_of_spells,
     instants_of_stretches,
 )
+from resmon_assets.alert_values import mount_subject, subject_of
 from resmon_assets.alerting import LONGEST_GAP, LONGEST_KEEP
 from resmon_assets.forecast.limits import INSUFFICIENT, NOISY, REACHED, STEP
 from resmon_resources.alert_records import Rule, Subject
@@ -177,7 +178,7 @@ def _read_days(
     total = len(chunks) * len(stored)
     for place, chunk in enumerate(chunks):
         numbers = {
-            server.server_id: found.number_of(_subject_of(server), server) for server in chunk
+            server.server_id: found.number_of(subject_of(server), server) for server in chunk
         }
         for day, (start, end, source) in enumerate(stored):
             tell(place * len(stored) + day, total)
@@ -256,23 +257,6 @@ def _numbered(frame: pl.DataFrame, numbers: Mapping[int, int]) -> pl.DataFrame:
     )
 
 
-def _subject_of(server: Server) -> Subject:
-    """A server as what an alert is about."""
-    return Subject(
-        f"server:{server.server_id}", server.name, server.server_id, server.organization_id
-    )
-
-
-def _part_of(server: Server, part: str) -> Subject:
-    """A mount or metric of a server as what an alert is about."""
-    return Subject(
-        f"server:{server.server_id} {part}",
-        f"{server.name} {part}",
-        server.server_id,
-        server.organization_id,
-    )
-
-
 def _numbered_parts(
     frame: pl.DataFrame, servers: Sequence[Server], found: Found, *, part: str
 ) -> pl.DataFrame:
@@ -282,7 +266,7 @@ def _numbered_parts(
     pairs = known.select("server_id", part).unique().rows()
     numbers = pl.DataFrame(
         [
-            (key, name, found.number_of(_part_of(by_id[key], name), by_id[key]))
+            (key, name, found.number_of(mount_subject(by_id[key], name), by_id[key]))
             for key, name in sorted(pairs)
         ],
         schema={"server_id": frame.schema["server_id"], part: pl.String, "subject": pl.Int32},
@@ -304,7 +288,7 @@ def _read_coverage(snapshot: Snapshot, request: Request, found: Found) -> pl.Dat
     parts = [pl.DataFrame(schema=dict(SCHEMA))]
     for chunk in _chunks_of(request.servers):
         numbers = {
-            server.server_id: found.number_of(_subject_of(server), server) for server in chunk
+            server.server_id: found.number_of(subject_of(server), server) for server in chunk
         }
         keys = _keys_of(request, chunk, request.start, request.end)
         frame = snapshot.read_frame(load_query("alert", "replay_coverage"), keys)
