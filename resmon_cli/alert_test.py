@@ -5,6 +5,7 @@ resmon_resources/sending.py.
 """
 
 import os
+import socket
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,8 @@ from resmon_assets.alert.messages import composer
 from resmon_cli import render
 from resmon_cli.alert_routes import names_of, target_lines, template_lines
 from resmon_cli.connection import data_connection
+from resmon_cli.outages import Notice
+from resmon_cli.watchdog import message_of
 from resmon_resources import alert_routes as routes
 from resmon_resources.alert_content import AlertShown, Content, Envelope, Message
 from resmon_resources.errors import ConfigurationInvalid, SendingFailed
@@ -32,20 +35,31 @@ _POLL_SECONDS = 1.0
 
 
 @click.command("test")
-@click.argument("name", metavar="ROUTE")
+@click.argument("name", metavar="[ROUTE]", required=False)
 @click.option("--example", is_flag=True, help="With an alert that does not exist, to see its look.")
 @click.option(
     "--queue",
     is_flag=True,
     help="Through the running `resmon up`, with its environment, instead of from here.",
 )
-def test_command(name: str, *, example: bool, queue: bool) -> None:
+@click.option(
+    "--watchdog",
+    is_flag=True,
+    help="To RESMON_WATCHDOG_URL, which is told when the daemon or the database is down.",
+)
+def test_command(name: str | None, *, example: bool, queue: bool, watchdog: bool) -> None:
     """Send a message to ROUTE now, and say what came of it.
 
     It is sent from here, past the queue, with the variables of this shell; with --queue by the
     running `resmon up`, as alerts are. Exits with 1 when a service of the route did not take it.
     """
     now = datetime.now(UTC)
+    if watchdog:
+        _test_watchdog(now)
+        return
+    if name is None:
+        msg = "Give the ROUTE that is to be tested (resmon alert route list), or --watchdog."
+        raise ConfigurationInvalid(msg)
     with data_connection() as connection:
         route = routes.find_route(connection, name, now=now)
         content = _content(now, with_example=example)
@@ -74,6 +88,25 @@ def test_command(name: str, *, example: bool, queue: bool) -> None:
     for problem in message.problems:
         render.note(problem)
     _report(name, send_now(urls, message))
+
+
+def _test_watchdog(now: datetime) -> None:
+    """Send what `resmon up` would send when a part is down; needs no database.
+
+    Raises:
+        ConfigurationInvalid: nobody would be told.
+        SendingFailed: a service did not take it.
+    """
+    target = load_settings().watchdog_target
+    if target is None:
+        msg = (
+            "Nobody is told when the daemon or the database is down: neither RESMON_WATCHDOG_URL "
+            "nor RESMON_WATCHDOG_URL_FILE is set here."
+        )
+        raise ConfigurationInvalid(msg)
+    notice = Notice("daemon", "down", now, now, "This is a test; nothing is down")
+    message = message_of(notice, host=socket.gethostname(), number=0)
+    _report("watchdog", send_now(read_urls(parse_target(target), os.environ), message))
 
 
 def send_now(urls: Sequence[str], message: Message) -> list[Outcome]:

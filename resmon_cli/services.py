@@ -106,9 +106,14 @@ def write_workspace(path: Path, socket_path: Path) -> None:
     path.write_text(json.dumps({"load_from": [{"grpc_server": server}]}, indent=2) + "\n", "utf-8")
 
 
-def child_environment(settings: Settings) -> dict[str, str]:
-    """Ours, what Dagster and the assets need, and the mark by which leftovers are found."""
+def child_environment(settings: Settings, *, ui_url: str | None = None) -> dict[str, str]:
+    """Ours, what Dagster and the assets need, and the mark by which leftovers are found.
+
+    Links in messages lead to `ui_url` where RESMON_UI_URL does not say otherwise.
+    """
+    links = {} if ui_url is None else {"RESMON_UI_URL": ui_url}
     return {
+        **links,
         **os.environ,
         **service_variables(settings),
         processes.MARK: str(settings.home),
@@ -172,7 +177,7 @@ class Services:
         self._report = report
         self._socket = code_socket(settings)
         self._workspace = run_folder(settings) / "workspace.yaml"
-        self._environment = child_environment(settings)
+        self._environment = child_environment(settings, ui_url=address.url)
         workspace = ("-w", str(self._workspace))
         self.code_server = self._child(
             "code-server",

@@ -17,6 +17,7 @@ from resmon_cli import render
 from resmon_cli.connection import data_connection
 from resmon_cli.servers import NO_SERVER
 from resmon_resources import catch_up_ledger, inventory
+from resmon_resources.alert_routes import OpenAlerts, count_open_alerts, open_alerts_text
 from resmon_resources.catch_up_ledger import Trouble
 from resmon_resources.sample_reader import ServerStatus, read_status
 from resmon_resources.settings import load_settings
@@ -80,6 +81,7 @@ def status_command(
             render.note(line)
         for line in window_lines(catch_up_ledger.troubles(connection)):
             render.note(line)
+        alerts = count_open_alerts(connection, now=now)
     statuses = [s for s in found if not states or shown_status(s, now=now) in states]
     if output_format == "json":
         render.print_json([_json_of(status, now=now) for status in statuses])
@@ -94,6 +96,8 @@ def status_command(
         if others:
             console.print(escape(_others_text(status, others)))
     console.print(f"\n{_summary_of(statuses, now=now)}")
+    for line in alert_lines(alerts):
+        render.note(line)
     if is_nothing_collected(found, now=now):
         render.note("Nothing is being collected at the moment. Start it with: resmon up")
 
@@ -155,6 +159,17 @@ def window_lines(troubles: Sequence[Trouble]) -> list[str]:
         noun = "window" if trouble.windows == 1 else "windows"
         lines.append(
             f"{trouble.windows} {noun} of {trouble.asset} ({span} UTC) {words[trouble.kind]}."
+        )
+    return lines
+
+
+def alert_lines(alerts: OpenAlerts) -> list[str]:
+    """What is to be said of open alerts, and of messages that do not reach anybody."""
+    lines = [text] if (text := open_alerts_text(alerts)) else []
+    if alerts.stuck_count:
+        noun = "message has" if alerts.stuck_count == 1 else "messages have"
+        lines.append(
+            f"{alerts.stuck_count} {noun} waited for a quarter of an hour. Why: resmon alert outbox"
         )
     return lines
 

@@ -1,8 +1,8 @@
 """`resmon up`: everything in one command, from an empty folder to a live table, and an orderly end.
 
 Belongs here: the order of starting and stopping, and what the person sees meanwhile. The parts are
-in guards.py (locks), database.py (PostgreSQL), services.py (Dagster), supervisor.py (children) and
-live.py (the table).
+in guards.py (locks), database.py (PostgreSQL), services.py (Dagster), supervisor.py (children),
+watchdog.py (heartbeat and messages of outages) and live.py (the table).
 
 Start: lock the folder, end what a crash left, see that the port is free, PostgreSQL, lock the
 database, schema, this machine, Dagster. Stop: daemon, live runs, webserver, code server,
@@ -44,6 +44,8 @@ from resmon_cli.live import (
 )
 from resmon_cli.services import Address, Services, end_leftovers, ui_environment
 from resmon_cli.supervisor import StopSignals
+from resmon_cli.watchdog import Watchdog
+from resmon_resources.alert_routes import OpenAlerts, count_open_alerts, open_alerts_text
 from resmon_resources.collector_registry import request_stop_of_all
 from resmon_resources.embedded_postgres import dagster_url, data_url
 from resmon_resources.errors import DatabaseError, ResmonError, StateUnusable
@@ -173,6 +175,7 @@ class Screen:
         self._is_mute = False
         self._notes: deque[str] = deque(maxlen=_NOTE_COUNT)
         self._lines = ChangeLines()
+        self._alerts = ""
 
     @property
     def is_terminal(self) -> bool:
@@ -199,13 +202,17 @@ class Screen:
             lambda: self._console.print(escape(stamp + text), highlight=False, soft_wrap=True)
         )
 
-    def show(self, rows: list[ServerRow], fleet: Fleet, *, now: datetime) -> None:
-        """The latest state of the fleet."""
+    def show(self, rows: list[ServerRow], fleet: Fleet, *, now: datetime, alerts: str = "") -> None:
+        """The latest state of the fleet, and one line about open alerts (empty: none is open)."""
         if not self.is_terminal:
             for line in self._lines.round(rows, fleet, now=now):
                 self._print(line)
+            if alerts != self._alerts:
+                self._print(alerts or "No alert is open any more.")
+            self._alerts = alerts
             return
-        table = server_table(rows, fleet, now=now, notes=tuple(self._notes))
+        told = (alerts,) if alerts else ()
+        table = server_table(rows, fleet, now=now, notes=(*told, *self._notes))
         if self._live is None:
             self._live = Live(console=self._console, auto_refresh=False)
             self._guard(self._live.start)
@@ -244,8 +251,10 @@ class FleetReader:
         )
         self._connection: psycopg.Connection[tuple[object, ...]] | None = None
 
-    def read(self, *, limit: int | None) -> tuple[list[ServerRow], Fleet]:
-        """Servers (worst first, at most `limit`) and counts.
+    def read(
+        self, *, limit: int | None, now: datetime
+    ) -> tuple[list[ServerRow], Fleet, OpenAlerts]:
+        """Servers (worst first, at most `limit`), counts, and open alerts.
 
         Raises:
             psycopg.Error: the database does not answer; the next call connects again.
@@ -259,10 +268,11 @@ class FleetReader:
                 if limit is None
                 else read_servers(self._connection, limit=limit)
             )
+            alerts = count_open_alerts(self._connection, now=now)
         except psycopg.Error:
             self.close()
             raise
-        return rows, fleet
+        return rows, fleet, alerts
 
     def close(self) -> None:
         """Close the connection."""
@@ -302,6 +312,9 @@ class Platform:
         self._lock = DaemonLock(dagster_url(settings))
         self._services = Services(settings, address, module=DEFINITIONS_MODULE, report=screen.say)
         self._reader = FleetReader(data_url(settings))
+        self._watchdog = Watchdog(
+            settings, is_daemon_running=lambda: self._services.daemon.is_running
+        )
         self._is_started = False
         self._is_announced = False
         self._is_silent = False
@@ -351,6 +364,7 @@ class Platform:
         Raises:
             StateUnusable: another supervisor took the database while it was away.
         """
+        self._watchdog.start()
         screen_is_due = Every(TABLE_SECONDS if self._screen.is_terminal else LINES_SECONDS)
         lock_is_due = Every(LOCK_SECONDS)
         while not self._signals.is_requested:
@@ -359,6 +373,8 @@ class Platform:
             self._services.watch(now=now)
             if lock_is_due.is_due(now):
                 self._check_lock()
+            for line in self._watchdog.lines():
+                self._screen.say(line)
             if not self._is_announced and self._services.is_answering():
                 self._announce(opens_browser=opens_browser)
             elif self._is_announced and screen_is_due.is_due(now):
@@ -386,8 +402,9 @@ class Platform:
     def _show(self) -> None:
         """The fleet on the screen; one message when the database does not answer."""
         limit = self._screen.table_rows if self._screen.is_terminal else None
+        now = datetime.now(UTC)
         try:
-            rows, fleet = self._reader.read(limit=limit)
+            rows, fleet, alerts = self._reader.read(limit=limit, now=now)
         except psycopg.Error as error:
             if not self._is_silent:
                 reason = (str(error).splitlines() or ["no reason given"])[0]
@@ -395,10 +412,11 @@ class Platform:
             self._is_silent = True
             return
         self._is_silent = False
-        self._screen.show(rows, fleet, now=datetime.now(UTC))
+        self._screen.show(rows, fleet, now=now, alerts=open_alerts_text(alerts))
 
     def stop(self) -> None:
         """Stop everything that was started, in order; may be called at any stage of starting."""
+        self._watchdog.stop()
         self._reader.close()
         began = time.monotonic()
         try:

@@ -31,6 +31,7 @@ PURE = (
     "resmon_assets/matters.py",
     "resmon_resources/alert_content.py",
     "resmon_resources/delivery_policy.py",
+    "resmon_cli/outages.py",
     "resmon_assets/forecast/headroom.py",
     "resmon_assets/demo/judgement.py",
     "resmon_assets/demo/plan.py",

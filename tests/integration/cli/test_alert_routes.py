@@ -13,6 +13,7 @@ from resmon_resources.notifier import deliver_due
 from resmon_resources.postgres import PostgresResource
 from tests.fixtures_services import Hook, MailServer, free_port
 from tests.integration.alert.test_notifier import message
+from tests.integration.cli.builders import add_server
 from tests.integration.cli.conftest import Resmon
 
 pytestmark = pytest.mark.integration
@@ -129,6 +130,19 @@ def test_a_test_says_what_each_service_did(
         assert CANARY.lower() not in (outcome.output + outcome.told).lower()
 
 
+def test_the_watchdog_can_be_tested(
+    resmon: Resmon, hook: Hook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Would let back: an address for the night that is tried for the first time in that night."""
+    for name in ("RESMON_WATCHDOG_URL", "RESMON_WATCHDOG_URL_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    assert "RESMON_WATCHDOG_URL" in resmon("alert", "test", "--watchdog").told
+    assert "--watchdog" in resmon("alert", "test").told
+    monkeypatch.setenv("RESMON_WATCHDOG_URL", hook.url())
+    assert resmon("alert", "test", "--watchdog").output.startswith("watchdog: 1 json took it")
+    assert "test" in hook.bodies()[0]["resmon"]["reason"]
+
+
 def test_messages_that_wait_are_listed_retried_and_dropped(
     resmon: Resmon, postgres: PostgresResource, hook: Hook
 ) -> None:
@@ -161,6 +175,7 @@ def test_messages_that_wait_are_listed_retried_and_dropped(
     assert resmon("alert", "outbox", "--retry", "1", "--drop", "1").exit_code == 1
 
 
+@pytest.mark.usefixtures("acme")
 def test_open_alerts_are_counted(postgres: PostgresResource, resmon: Resmon) -> None:
     """Would let back: a screen that is silent of alerts, or speaks of those that are over."""
     resmon("alert", "route", "add", "ops", "--to", "env:OPS")
@@ -175,6 +190,10 @@ def test_open_alerts_are_counted(postgres: PostgresResource, resmon: Resmon) -> 
         )
         counts = count_open_alerts(connection, now=now)
         assert counts.stuck_count == 2
+        add_server(postgres, "web-1", tags=[], organization="acme")
+        told = resmon("status").told
+        assert "2 alerts are open: 1 critical, 1 warning" in told
+        assert "2 messages have waited for a quarter of an hour" in told
         assert open_alerts_text(counts) == (
             "2 alerts are open: 1 critical, 1 warning; nobody has taken on 1. "
             "See: resmon alert list"

@@ -175,15 +175,15 @@ def test_the_worst_servers_come_first(postgres_connection: psycopg.Connection) -
 def test_the_screen_connects_again(postgres: PostgresResource) -> None:
     """Would let back: a table that stands still for ever after PostgreSQL was restarted."""
     reader = FleetReader(postgres.dsn)
-    assert reader.read(limit=None)[0] == []
+    assert reader.read(limit=None, now=NOW)[0] == []
     with postgres.connect(autocommit=True) as connection:
         connection.execute(
             "select pg_terminate_backend(pid) from pg_stat_activity"
             " where application_name = 'resmon up, screen' and datname = current_database()"
         )
     with pytest.raises(psycopg.Error):
-        reader.read(limit=5)
-    assert reader.read(limit=5)[1].server_count == 0
+        reader.read(limit=5, now=NOW)
+    assert reader.read(limit=5, now=NOW)[1].server_count == 0
     reader.close()
 
 
