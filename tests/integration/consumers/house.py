@@ -226,10 +226,10 @@ _ROLLUPS = (
         measured_until, server_count, measured_server_count, cpu_cores, memory_total_bytes,
         memory_used_bytes, servers_limit, servers_limit_organization_id, servers_state,
         memory_bytes_limit, memory_bytes_limit_organization_id, memory_bytes_state)
-    select at, o, at + interval '1 hour', 6, 6, 24, 6 * 16e9, 38e9, 6, 1, 'exceeded', 40e9, 1,
-        'critical'
+    select at, o, least(at + interval '1 hour', %(now)s), 6, 6, 24, 6 * 16e9, 38e9, 6, 1,
+        'exceeded', 40e9, 1, 'warn90'
     from generate_series(date_trunc('hour', %(now)s) - interval '60 days',
-        date_trunc('hour', %(now)s) - interval '1 hour', interval '1 hour') as at
+        %(now)s - interval '1 second', interval '1 hour') as at
     cross join generate_series(1, 2) as o""",
 )
 
