@@ -21,6 +21,9 @@ connection of paramiko per sample, and the OpenSSH client with ControlMaster.
     logins_per_server_and_day  with a window of one hour
     bytes_per_sample_on_the_wire  TCP payload both ways, steady
     true_cause_share      faulty servers without samples whose stored cause is the injected one
+    rules_cpu_ratio       with `--rules alternate`: one collector judges by the default alert rules
+                          in every other interval; median CPU per sample of intervals with them, by
+                          that of intervals without
 """
 
 import argparse
@@ -41,9 +44,10 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -95,10 +99,35 @@ def say(text: str) -> None:
 
 # A collector's process.
 
+RULES = ("default", "none", "alternate")
+
+
+@dataclass
+class Slice:
+    """One interval of a collector, in which every server has one instant.
+
+    Attributes:
+        number: of the interval since the epoch.
+        has_rules: whether samples were judged.
+        cpu_seconds: user and system time.
+        samples: samples committed.
+    """
+
+    number: int
+    has_rules: bool
+    cpu_seconds: float
+    samples: int = 0
+
+
+def is_judged(rules: str, number: int) -> bool:
+    """Whether samples of an interval are judged."""
+    return rules == "default" or (rules == "alternate" and number % 2 == 0)
+
 
 def run_collector(setup: dict[str, Any]) -> None:
     """Collect one window with what a run uses; the result is a JSON line."""
     import resmon_assets.definitions  # noqa: F401, PLC0415 - a run has all of it in memory
+    from resmon_assets.alert_watch import AlertWatch  # noqa: PLC0415
     from resmon_assets.raw.assets import keep_out_of_garbage_collection  # noqa: PLC0415
     from resmon_assets.raw.collector import Collector, Figures  # noqa: PLC0415
     from resmon_assets.raw.difference import status_of  # noqa: PLC0415
@@ -112,10 +141,31 @@ def run_collector(setup: dict[str, Any]) -> None:
 
         due = array.array("d")
         late = array.array("f")
+        slices: list[Slice] = []  # noqa: RUF012 - there is one storage in this process
+        judging = AlertWatch()
+
+        def follow_rules(self) -> None:
+            """Judge in this interval, or do not; note what the one before has cost."""
+            number = int(time.time() // setup["interval"])
+            if self.slices and self.slices[-1].number == number:
+                return
+            spent = time.process_time()
+            if self.slices:
+                self.slices[-1].cpu_seconds += spent
+            has_rules = is_judged(setup["rules"], number)
+            self._watch = self.judging if has_rules else None
+            self.slices.append(Slice(number, has_rules, -spent))
+
+        def servers(self, now: datetime) -> Any:
+            """Active servers."""
+            self.follow_rules()
+            return super().servers(now)
 
         def commit(self, samples: Sequence[Sample], *rest: Any, **more: Any) -> Committed | None:
             """Write one batch."""
+            self.follow_rules()
             committed = super().commit(samples, *rest, **more)
+            self.slices[-1].samples += len(samples)
             if committed is not None:
                 done = time.time()
                 instants = [sample.collected_at.timestamp() for sample in samples]
@@ -161,6 +211,8 @@ def run_collector(setup: dict[str, Any]) -> None:
         "lost": figures.lost,
         "failures": dict(figures.failures),
         "lateness_rows": len(storage.due),
+        # The last one was not over.
+        "slices": [asdict(one) for one in storage.slices[:-1]],
     }
     print(json.dumps(result), flush=True)
 
@@ -401,7 +453,14 @@ def timetable(options: argparse.Namespace, *, start: float) -> Times:
 
 
 def start_collector(
-    number: int, times: Times, *, dsn: str, sim: Simulator, registry_hour: datetime
+    number: int,
+    times: Times,
+    *,
+    dsn: str,
+    sim: Simulator,
+    registry_hour: datetime,
+    rules: str,
+    interval: int,
 ) -> CollectorProcess:
     """Start the process of one window.
 
@@ -418,6 +477,8 @@ def start_collector(
         "window_seconds": edges[number + 1] - edges[number],
         "known_hosts": str(sim.folder / "known_hosts"),
         "lateness": str(lateness),
+        "rules": rules,
+        "interval": interval,
         "spool": str(sim.folder / "spool"),
         "log": str(sim.folder / f"collector-{number}.log"),
     }
@@ -475,7 +536,13 @@ def measure(
         if what == "collect":
             collectors.append(
                 start_collector(
-                    len(collectors), times, dsn=postgres.dsn, sim=sim, registry_hour=registry_hour
+                    len(collectors),
+                    times,
+                    dsn=postgres.dsn,
+                    sim=sim,
+                    registry_hour=registry_hour,
+                    rules=options.rules,
+                    interval=options.interval,
                 )
             )
             watch.collectors.append(collectors[-1].process.pid)
@@ -489,7 +556,7 @@ def measure(
         counted[-1][name] -= before[name]
     watch.stop()
     for result in results:
-        say(f"collector: {result}")
+        say(f"collector: { {key: value for key, value in result.items() if key != 'slices'} }")
     lateness = sorted(
         late
         for collector, result in zip(collectors, results, strict=True)
@@ -503,6 +570,7 @@ def measure(
         "seconds": options.seconds,
         "window_seconds": options.window_seconds,
         "faulty_share": options.faulty_share,
+        "rules": options.rules,
     } | ({"sshd": options.sshd} if options.sshd else {})
     Report(postgres, hosts, times, watch, counted, results, lateness, params, reference).print(
         options
@@ -546,6 +614,7 @@ class Report:
         cpu, postgres_cpu = self.watch.spent(times.measured_from, times.measured_to)
         self._emit("cpu_ms_per_sample", 1000 * cpu / max(1, all_stored), "ms", phase="all")
         self._steady()
+        self._rules()
         self._emit("samples_expected", expected, "samples")
         self._emit("samples_stored", stored, "samples")
         self._emit("samples_lost", expected - stored, "samples")
@@ -588,6 +657,26 @@ class Report:
             return
         carried = sum(self.counted[1][name] - self.counted[0][name] for name in names)
         self._emit("bytes_per_sample_on_the_wire", carried / samples, "bytes")
+
+    def _rules(self) -> None:
+        """What judging costs the collector, where intervals with it and without took turns."""
+        first = self.times.measured_from / self.params["interval_seconds"]
+        last = self.times.steady_to / self.params["interval_seconds"] - 1
+        costs: dict[bool, list[float]] = {True: [], False: []}
+        for result in self.results:
+            for one in (Slice(**values) for values in result["slices"]):
+                if first <= one.number <= last and one.samples:
+                    costs[one.has_rules].append(1000 * one.cpu_seconds / one.samples)
+        if not all(costs.values()):
+            return
+        without = median(costs[False])
+        emit(
+            "rules_cpu_ratio",
+            median(costs[True]) / without,
+            "ratio",
+            self.params | {"intervals": sum(map(len, costs.values()))},
+            reference=round(without, 3),
+        )
 
     def _stored(self, server_ids: list[int], start: float, end: float) -> tuple[int, int]:
         """Rows of these servers in [start, end), and how many of them have a key twice."""
@@ -845,6 +934,9 @@ def main() -> None:
     parser.add_argument("--port", type=int, default=22_023)
     parser.add_argument("--sshd", type=int, default=0, help="sessions of a real sshd instead")
     parser.add_argument("--reference-servers", type=int, default=500, help="0: no reference")
+    parser.add_argument(
+        "--rules", choices=RULES, default="default", help="alert rules that judge the samples"
+    )
     parser.add_argument("--role", choices=ROLES, help=argparse.SUPPRESS)
     parser.add_argument("--setup", type=json.loads, help=argparse.SUPPRESS)
     options = parser.parse_args()

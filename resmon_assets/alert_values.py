@@ -30,7 +30,7 @@ FAILURES_IN_A_ROW = 3
 """So many failures that are not final count as one that is, as in raw.server_status: a server that
 accepts connections and answers nothing."""
 
-BOOT_TOLERANCE = timedelta(seconds=60)
+BOOT_TOLERANCE_SECONDS = 60
 """A boot instant is told to the second, and a reading comes up to 20 s after its instant."""
 
 SUSPICIOUS_GAPS = 3
@@ -175,19 +175,26 @@ def is_final(failure: Failure, seen: Seen) -> bool:
 
 
 def has_rebooted(seen: Seen, sample: Sample) -> bool:
-    """Whether the server was started anew between its last uptime and this one.
+    """Whether the server was started anew between its last uptime and this one."""
+    if seen.sample_at is None:
+        return False
+    passed = (sample.collected_at - seen.sample_at).total_seconds()
+    return is_reboot(seen.uptime_seconds, sample.uptime_seconds, passed_seconds=passed)
+
+
+def is_reboot(before: int | None, uptime: int | None, *, passed_seconds: float) -> bool:
+    """Whether a server was started anew between two uptimes; not when one is not known.
 
     Its uptime went back; or its boot is later than the one that was known, and later than it was
     last seen: a clock of the collector that was set, or a machine that slept, moves the first and
     not the second.
     """
-    uptime, before = sample.uptime_seconds, seen.uptime_seconds
-    if uptime is None or before is None or seen.sample_at is None:
+    if uptime is None or before is None:
         return False
-    passed = (sample.collected_at - seen.sample_at).total_seconds()
-    tolerance = BOOT_TOLERANCE.total_seconds()
-    is_new = uptime < passed + tolerance and uptime + tolerance < before + passed
-    return uptime < before or is_new
+    late = passed_seconds + BOOT_TOLERANCE_SECONDS
+    return uptime < before or (
+        uptime < late and uptime + BOOT_TOLERANCE_SECONDS < before + passed_seconds
+    )
 
 
 def reboot_observation(subject: Subject, seen: Seen, sample: Sample) -> Observation:

@@ -45,6 +45,7 @@ it after a restart goes on with it."""
 KEEP_UP_FIRING_EVERY = timedelta(minutes=10)
 """The same of an open alert: for a person who looks at it."""
 FORGET_EVERY = timedelta(hours=1)
+FEW_SERVERS = 100
 
 NOT_COLLECTED = "{name} is not collected any more"
 SWITCHED_OFF = "the rule {rule} is switched off for {name}"
@@ -87,17 +88,22 @@ class _Outcome:
     """What a batch, or the part of it that belongs to some servers, comes to.
 
     Attributes:
-        seen: what is remembered of each server afterwards.
+        calm: newest sample of each server that is well, or was until another one of the batch.
+        newest: newest sample of each server that was judged.
+        seen: what is remembered of each other server afterwards.
         known: conditions afterwards of the subjects that were judged; None: nothing.
         steps: all steps, of one subject oldest first.
     """
 
+    calm: dict[int, Sample] = field(default_factory=dict)
+    newest: dict[int, Sample] = field(default_factory=dict)
     seen: dict[int, Seen] = field(default_factory=dict)
     known: dict[Key, _Known | None] = field(default_factory=dict)
     steps: list[Step] = field(default_factory=list)
 
     def take(self, other: "_Outcome") -> None:
         """Take over what another one says of its servers and subjects."""
+        self.newest |= other.newest
         self.seen |= other.seen
         self.known |= other.known
 
@@ -121,6 +127,8 @@ class AlertWatch:
         self._servers: dict[int, Server] = {}
         self._watched: dict[int, _Watched] = {}
         self._seen: dict[int, Seen] = {}
+        # Newest sample of servers that were well with it; `_seen` may be older.
+        self._calm: dict[int, Sample] = {}
         self._known: dict[int, dict[Key, _Known]] = {}
         # Servers of which a rule knows something that is not over.
         self._active: set[int] = set()
@@ -143,7 +151,9 @@ class AlertWatch:
         """
         with connection.transaction():
             self._follow_rules(connection, servers)
-            conditions = read_conditions(connection, SAMPLE_RULES, server_ids=self._servers)
+            # Of a large fleet all: the names of its servers would cost more than the rows.
+            few = self._servers if len(self._servers) < FEW_SERVERS else None
+            conditions = read_conditions(connection, SAMPLE_RULES, server_ids=few)
         self._follow_conditions(conditions)
         with connection.transaction():
             self._end_what_is_left(connection, now=now)
@@ -160,7 +170,9 @@ class AlertWatch:
         if servers is not self._listed:
             self._servers = {server.server_id: server for server in servers}
             self._watched = {}
-            self._seen = {key: self._seen[key] for key in self._seen.keys() & self._servers.keys()}
+            for number in self._seen.keys() - self._servers.keys():
+                del self._seen[number]
+                self._calm.pop(number, None)
             new = sorted(self._servers.keys() - self._seen.keys())
             rows = connection.execute(load_query("alert", "select_last_seen"), {"server_ids": new})
             self._seen |= dict.fromkeys(new, NEVER_SEEN) | {
@@ -284,13 +296,15 @@ class AlertWatch:
         Returns:
             What is to be called when the transaction was committed, and only then.
         """
-        outcome = self._judged(_by_server(new), self._known, is_part=is_part)
+        outcome = _Outcome()
+        suspects = self._suspects(new, outcome.calm)
+        self._judge_servers(suspects, self._known, outcome, is_part=is_part)
         stored = self._worth_storing(outcome)
         if stored:
             try:
                 # A savepoint: what is wrong with an alert must not keep a sample from its table.
                 with connection.transaction():
-                    self._store(connection, new, outcome, stored, now=now, is_part=is_part)
+                    self._store(connection, suspects, outcome, stored, now=now, is_part=is_part)
             except (psycopg.DataError, psycopg.IntegrityError) as error:
                 logger.error(  # noqa: TRY400 - the statement says it all
                     "alerts of %d servers were not stored, their samples are: %s",
@@ -300,44 +314,65 @@ class AlertWatch:
                 outcome.known = {}
         return lambda: self._accept(outcome)
 
-    def _judged(
+    def _suspects(self, new: NewRows, calm: dict[int, Sample]) -> dict[int, _Batch]:
+        """Rows that have to be judged, by server: a few comparisons a sample tell which.
+
+        Args:
+            new: rows of a batch, samples by server and time.
+            calm: is given the newest sample of each server before it became suspicious.
+        """
+        suspects: dict[int, _Batch] = {}
+        for failure in new.failures:
+            suspects.setdefault(failure.server_id, _Batch()).items.append(failure)
+        for sample in new.samples:
+            server_id = sample.server_id
+            if server_id not in suspects and server_id not in self._active:
+                last = calm.get(server_id) or self._calm.get(server_id)
+                watched = self._watched.get(server_id)
+                if last is not None and watched is not None and _is_calm(watched, last, sample):
+                    calm[server_id] = sample
+                    continue
+            suspects.setdefault(server_id, _Batch()).items.append(sample)
+        full = {usage.server_id for usage in new.file_systems if self._is_full(usage)}
+        for usage in new.file_systems:
+            if usage.server_id in full:
+                suspects.setdefault(usage.server_id, _Batch()).mounts.append(usage)
+        return suspects
+
+    def _is_full(self, usage: FileSystemUsage) -> bool:
+        """Whether a file system reaches a level, or something is known of its server."""
+        if usage.server_id in self._active:
+            return True
+        watched, share = self._watch(usage.server_id), values.file_system_pct(usage)
+        return watched is not None and share is not None and share >= watched.mount
+
+    def _judge_servers(
         self,
-        batches: Mapping[int, _Batch],
+        suspects: Mapping[int, _Batch],
         known: Mapping[int, Mapping[Key, _Known]],
+        outcome: _Outcome,
         *,
         is_part: bool,
-    ) -> _Outcome:
-        """Judge rows by server; of those that are well nothing but the last instant is kept."""
-        outcome = _Outcome()
-        for server_id, batch in batches.items():
+    ) -> None:
+        """Judge rows by server."""
+        for server_id, batch in suspects.items():
             watched = self._watch(server_id)
             if watched is None:
                 continue
-            seen = self._seen.get(server_id, NEVER_SEEN)
-            if server_id not in self._active and self._is_well(watched, seen, batch):
-                if batch.items:
-                    newest = max(batch.items, key=values.instant_of)
-                    if seen.at is None or values.instant_of(newest) > seen.at:
-                        outcome.seen[server_id] = values.after_item(seen, newest)
-                continue
+            seen = self._seen_of(server_id, outcome.calm.get(server_id))
             judging = _Judging(watched, seen, dict(known.get(server_id, {})), outcome)
             judging.take_items(sorted(batch.items, key=values.instant_of))
             judging.take_mounts(sorted(batch.mounts, key=attrgetter("collected_at")))
             if not is_part:
                 judging.end_missing_mounts(batch.mounts)
-        return outcome
 
-    @staticmethod
-    def _is_well(watched: _Watched, seen: Seen, batch: _Batch) -> bool:
-        """Whether nothing in these rows reaches a level: a few comparisons a sample."""
-        for item in batch.items:
-            if isinstance(item, Failure) or not _is_calm(watched, seen, item):
-                return False
-        for usage in batch.mounts:
-            share = values.file_system_pct(usage)
-            if share is not None and share >= watched.mount:
-                return False
-        return True
+    def _seen_of(self, server_id: int, last: Sample | None) -> Seen:
+        """What is remembered of a server; `last`: its newest sample, when it is not stored yet."""
+        seen = self._seen.get(server_id, NEVER_SEEN)
+        last = last or self._calm.get(server_id)
+        if last is None or (seen.at is not None and last.collected_at <= seen.at):
+            return seen
+        return values.after_item(seen, last)
 
     def _worth_storing(self, outcome: _Outcome) -> list[Step]:
         """Steps that change something, and the last one of a subject whose row falls behind."""
@@ -361,7 +396,7 @@ class AlertWatch:
     def _store(
         self,
         connection: psycopg.Connection[Any],
-        new: NewRows,
+        suspects: Mapping[int, _Batch],
         outcome: _Outcome,
         steps: list[Step],
         *,
@@ -373,23 +408,15 @@ class AlertWatch:
         for _ in range(ATTEMPTS - 1):
             if not lost:
                 return
-            servers = {server_id for _, server_id in lost}
-            found = read_conditions(connection, SAMPLE_RULES, server_ids=servers)
-            known: dict[int, dict[Key, _Known]] = {}
-            for key, condition in found.items():
-                server_id = values.server_id_of(key[1])
-                if server_id is not None:
-                    known.setdefault(server_id, {})[key] = _Known(condition, condition.last_at)
-            batches = {key: batch for key, batch in _by_server(new).items() if key in servers}
-            again = self._judged(batches, known, is_part=is_part)
+            batches = {number: suspects[number] for _, number in lost}
+            known = _known_by_server(read_conditions(connection, SAMPLE_RULES, server_ids=batches))
+            again = _Outcome(calm=outcome.calm)
+            self._judge_servers(batches, known, again, is_part=is_part)
+            for key, number in lost:
+                again.known.setdefault(key, known.get(number, {}).get(key))
             outcome.take(again)
-            outcome.known |= {
-                key: known.get(server_id, {}).get(key)
-                for key, server_id in lost
-                if key not in again.known
-            }
-            steps = [one for one in again.steps if is_worth_storing(one)]
-            lost = self._write(connection, outcome, steps, now=now)
+            worth = [one for one in again.steps if is_worth_storing(one)]
+            lost = self._write(connection, outcome, worth, now=now)
         if lost:
             logger.warning("%d conditions changed too often; judged with the next value", len(lost))
             for key, _ in lost:
@@ -412,6 +439,8 @@ class AlertWatch:
 
     def _accept(self, outcome: _Outcome) -> None:
         """Take over what a batch came to."""
+        self._calm |= outcome.calm
+        self._calm |= outcome.newest
         self._seen |= outcome.seen
         for key, found in outcome.known.items():
             server_id = values.server_id_of(key[1])
@@ -450,6 +479,8 @@ class _Judging:
             else:
                 self._take_failure(item)
             self.seen = values.after_item(self.seen, item)
+            if isinstance(item, Sample) and item.uptime_seconds is not None:
+                self.outcome.newest[self.watched.server.server_id] = item
         self.outcome.seen[self.watched.server.server_id] = self.seen
 
     def take_mounts(self, usages: Iterable[FileSystemUsage]) -> None:
@@ -532,35 +563,29 @@ class _Judging:
         self.outcome.steps.append(one)
 
 
-def _by_server(new: NewRows) -> dict[int, _Batch]:
-    """Rows by server."""
-    batches: dict[int, _Batch] = {}
-    items: list[Sample | Failure] = [*new.samples, *new.failures]
-    for item in items:
-        batch = batches.get(item.server_id)
-        if batch is None:
-            batch = batches[item.server_id] = _Batch()
-        batch.items.append(item)
-    for usage in new.file_systems:
-        batch = batches.get(usage.server_id)
-        if batch is None:
-            batch = batches[usage.server_id] = _Batch()
-        batch.mounts.append(usage)
-    return batches
+def _known_by_server(conditions: Mapping[Key, Condition]) -> dict[int, dict[Key, _Known]]:
+    """Stored conditions by server."""
+    known: dict[int, dict[Key, _Known]] = {}
+    for key, condition in conditions.items():
+        server_id = values.server_id_of(key[1])
+        if server_id is not None:
+            known.setdefault(server_id, {})[key] = _Known(condition, condition.last_at)
+    return known
 
 
-def _is_calm(watched: _Watched, seen: Seen, sample: Sample) -> bool:
-    """Whether a sample of a server of which nothing is known reaches no level."""
-    cpu = sample.cpu_pct
-    if cpu is not None and not cpu < watched.cpu:
+def _is_calm(watched: _Watched, last: Sample, sample: Sample) -> bool:
+    """Whether a sample of a server of which nothing is known changes nothing."""
+    cpu, uptime = sample.cpu_pct, sample.uptime_seconds
+    if uptime is None or (cpu is not None and not cpu < watched.cpu):
         return False
-    memory = values.memory_pct(sample)
-    if memory is not None and memory >= watched.memory:
+    memory, disk = values.memory_pct(sample), values.disk_pct(sample)
+    if (memory is not None and memory >= watched.memory) or (
+        disk is not None and disk >= watched.disk
+    ):
         return False
-    disk = values.disk_pct(sample)
-    if disk is not None and disk >= watched.disk:
-        return False
-    return not values.has_rebooted(seen, sample)
+    passed = (sample.collected_at - last.collected_at).total_seconds()
+    is_newer = passed > 0
+    return is_newer and not values.is_reboot(last.uptime_seconds, uptime, passed_seconds=passed)
 
 
 def _is_below(rule: Rule, observation: Observation) -> bool:
