@@ -24,6 +24,7 @@ from resmon_resources.alert_records import (
     Step,
     Transition,
     TransitionKind,
+    lasting_state,
 )
 
 OPENINGS_MEMORY = timedelta(hours=6)
@@ -87,7 +88,7 @@ def is_worth_storing(result: Step) -> bool:
     """Whether more changed than instant and values, which are stored now and then only."""
     if result.before is None or result.after is None:
         return result.before is not result.after
-    return _material(result.before) != _material(result.after)
+    return bool(lasting_state(result.before) != lasting_state(result.after))
 
 
 def keep_time(rule: Rule, openings: tuple[datetime, ...]) -> timedelta:
@@ -99,11 +100,6 @@ def keep_time(rule: Rule, openings: tuple[datetime, ...]) -> timedelta:
     recent = sum(openings[-1] - opening <= OPENINGS_MEMORY for opening in openings)
     keep = timedelta(seconds=rule.keep_seconds)
     return max(keep, min(LONGEST_KEEP, keep * 2.0 ** max(0, min(recent, 16) - 1)))
-
-
-def _material(condition: Condition) -> Condition:
-    """The condition without what changes with each value."""
-    return replace(condition, last_at=condition.since, last_value=None, peak_value=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ resmon_assets/alerting.py, how they are stored in alert_store.py.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, Literal, get_args
 
 Severity = Literal["info", "warning", "critical"]
@@ -126,6 +127,14 @@ class Condition:
     lower_level: int | None = None
     lower_since: datetime | None = None
     openings: tuple[datetime, ...] = ()
+
+
+lasting_state = attrgetter(
+    *("state", "level", "since", "openings"),
+    *("higher_level", "higher_since", "lower_level", "lower_since"),
+)
+"""What of a condition does not change with each value: two that agree in it are the same to who
+judges next. Instant and values of the last one are stored now and then only."""
 
 
 @dataclass(frozen=True, slots=True)

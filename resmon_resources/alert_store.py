@@ -10,7 +10,7 @@ and do not deadlock.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Literal, cast
 
@@ -18,10 +18,10 @@ import psycopg
 from psycopg.rows import class_row, dict_row
 from psycopg.types.json import Json
 
-from resmon_resources.alert_records import Condition, Severity, Step, Transition
+from resmon_resources.alert_records import Condition, Severity, Step, Transition, lasting_state
 from resmon_resources.alert_words import words_of
 from resmon_resources.errors import AlertOver, AlertUnknown
-from resmon_resources.postgres_connection import load_query
+from resmon_resources.postgres_connection import array_parameter, load_query
 
 Key = tuple[str, str]
 """Rule and key of a subject."""
@@ -300,12 +300,7 @@ def _agrees(stored: _Stored | None, step: Step) -> bool:
     at = step.transition.at if step.transition is not None else None
     at = step.after.last_at if at is None and step.after is not None else at
     is_late = at is not None and at < stored.condition.last_at
-    return not is_late and _material(stored.condition) == _material(step.before)
-
-
-def _material(condition: Condition) -> Condition:
-    """A condition without what changes with each value, and is stored now and then only."""
-    return replace(condition, last_at=condition.since, last_value=None, peak_value=None)
+    return not is_late and lasting_state(stored.condition) == lasting_state(step.before)
 
 
 def _with(steps: Iterable[Step], kinds: Collection[str]) -> list[tuple[Step, Transition]]:
@@ -423,7 +418,10 @@ def _condition_columns(steps: Sequence[Step]) -> dict[str, Any]:
     states = [step.after for step in steps if step.after is not None]
     return (
         _key_columns(steps)
-        | {name: [getattr(state, name) for state in states] for name in _STATE_COLUMNS}
+        | {
+            name: array_parameter([getattr(state, name) for state in states])
+            for name in _STATE_COLUMNS
+        }
         | {
             "server_id": [step.subject.server_id for step in steps],
             "organization_id": [step.subject.organization_id for step in steps],

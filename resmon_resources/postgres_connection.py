@@ -7,6 +7,7 @@ polars, which cost a second and 150 MB at each start; those who need them use po
 import functools
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,19 @@ def advisory_lock(connection: psycopg.Connection, *names: str) -> None:
     connection.execute(
         "select pg_advisory_xact_lock(hashtextextended(%s, 0))", ["\x1f".join(names)]
     )
+
+
+def array_parameter(values: list[Any]) -> list[Any] | str:
+    """A column of numbers or times in PostgreSQL's own text form of an array, others as they are.
+
+    The driver adapts a list element by element in Python, which was a tenth of a collector's CPU.
+    """
+    first = next((value for value in values if value is not None), None)
+    if isinstance(first, int | float) and not isinstance(first, bool):
+        return f"{{{','.join(['NULL' if value is None else repr(value) for value in values])}}}"
+    if isinstance(first, datetime):
+        return f"{{{','.join(['NULL' if v is None else v.isoformat() for v in values])}}}"
+    return values
 
 
 def load_query(stage: str, name: str) -> str:

@@ -13,7 +13,7 @@ import psycopg
 
 from resmon_resources.errors import Cause, DatabaseError
 from resmon_resources.live_notice import notify_live
-from resmon_resources.postgres_connection import load_query
+from resmon_resources.postgres_connection import array_parameter, load_query
 
 Status = Literal["healthy", "warning", "critical"]
 """State of a server that answered; `error` is for those that did not."""
@@ -348,20 +348,7 @@ def _next_commit_sequence(connection: psycopg.Connection[Any]) -> int:
 
 def _columns(items: Sequence[object], names: Sequence[str]) -> dict[str, Any]:
     """The attributes `names` of all items, one array each."""
-    return {name: _array([getattr(item, name) for item in items]) for name in names}
-
-
-def _array(values: list[Any]) -> list[Any] | str:
-    """A column of numbers or times in PostgreSQL's own text form of an array, others as they are.
-
-    The driver adapts a list element by element in Python, which was a tenth of a collector's CPU.
-    """
-    first = next((value for value in values if value is not None), None)
-    if isinstance(first, int | float) and not isinstance(first, bool):
-        return f"{{{','.join(['NULL' if value is None else repr(value) for value in values])}}}"
-    if isinstance(first, datetime):
-        return f"{{{','.join(['NULL' if v is None else v.isoformat() for v in values])}}}"
-    return values
+    return {name: array_parameter([getattr(item, name) for item in items]) for name in names}
 
 
 def _status_rows(
