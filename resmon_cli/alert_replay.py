@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 import polars as pl
@@ -76,18 +77,21 @@ Owner = Server | Organization
 RuleOf = Callable[[Owner], Rule]
 
 
-class _Rules(dict[int, Rule]):
-    """Number of a subject -> its rule, worked out when it is asked for."""
+_Value = TypeVar("_Value")
 
-    def __init__(self, found: Found, rule_of: RuleOf) -> None:
+
+class _OfOwners(dict[int, _Value]):
+    """Number of a subject -> what follows from its owner, worked out when it is asked for."""
+
+    def __init__(self, found: Found, value_of: Callable[[Owner], _Value]) -> None:
         super().__init__()
         self._found = found
-        self._rule_of = rule_of
+        self._value_of = value_of
 
-    def __missing__(self, number: int) -> Rule:
-        """The rule of the owner of a subject."""
-        rule = self[number] = self._rule_of(self._found.owners[number])
-        return rule
+    def __missing__(self, number: int) -> _Value:
+        """Of the owner of a subject."""
+        value = self[number] = self._value_of(self._found.owners[number])
+        return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,12 +265,10 @@ def _replayed(
 ) -> Replayed:
     """Read the range once and judge it by one rule or by both."""
     found = Found()
-    gap = longest_gap_of(request.rule)
-    now = Replay(found.subjects, _Rules(found, rule_now), longest_gap=gap)
+    gaps = _OfOwners(found, partial(longest_gap_of, request.rule))
+    now = Replay(found.subjects, _OfOwners(found, rule_now), gaps=gaps)
     changed = (
-        Replay(found.subjects, _Rules(found, rule_changed), longest_gap=gap)
-        if rule_changed
-        else None
+        Replay(found.subjects, _OfOwners(found, rule_changed), gaps=gaps) if rule_changed else None
     )
     with progress.bar(f"Replaying {request.rule}") as tell, PostgresResource().snapshot() as view:
         for values in read_slices(view, request, found, tell):

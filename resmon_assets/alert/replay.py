@@ -244,18 +244,18 @@ class Replay:
         subjects: Mapping[int, Subject],
         rules: Mapping[int, Rule],
         *,
-        longest_gap: timedelta = LONGEST_GAP,
+        gaps: Mapping[int, timedelta] | None = None,
     ) -> None:
         """Begin with nothing known: what was open before the range is opened in it.
 
         Args:
             subjects: number -> what it is about; may grow between slices.
             rules: number -> the rule as it holds for it; may grow too.
-            longest_gap: as in `alerting.step`.
+            gaps: number -> `longest_gap` of `alerting.step`; without it LONGEST_GAP.
         """
         self._subjects = subjects
         self._rules = rules
-        self._longest_gap = longest_gap
+        self._gaps = gaps
         self._courses: dict[int, _Course] = {}
         self._judged: set[int] = set()
         self._value_count = 0
@@ -297,51 +297,8 @@ class Replay:
             values_of = measured[within]
             if free is not None:
                 values_of = _roomy(rule, values_of, free[within])
-            self._play(rule, self._subjects[number], course, instants[within], values_of)
-
-    def _play(
-        self,
-        rule: Rule,
-        subject: Subject,
-        course: _Course,
-        instants: NDArray[np.int64],
-        measured: NDArray[np.float64],
-    ) -> None:
-        """Judge the values of a subject, oldest first; pass over those that change nothing."""
-        zones = _zones_of(rule, measured)
-        reaching = np.flatnonzero(zones >= _REACHED)
-        run_ends = np.append(np.flatnonzero(zones[1:] != zones[:-1]), len(zones) - 1)
-        worst = np.max if rule.direction == "above" else np.min
-        place = 0
-        while place < len(measured):
-            before = course.condition
-            if before is None or before.state == "clear":
-                following = np.searchsorted(reaching, place)
-                if following == len(reaching):
-                    # Openings that no longer count are forgotten when the next level is reached.
-                    return
-                place = int(reaching[following])
-            elif _is_steady(before):
-                end = int(run_ends[np.searchsorted(run_ends, place)])
-                if end > place and _stays(before, int(zones[place])):
-                    value = float(worst(measured[place:end]))
-                    peak = value if before.peak_value is None else before.peak_value
-                    course.condition = replace(
-                        before,
-                        last_at=_moment(instants[end - 1]),
-                        peak_value=float(worst([peak, value])),
-                    )
-                    place = end
-            done = step(
-                rule,
-                course.condition,
-                Observation(subject, _moment(instants[place]), float(measured[place])),
-                longest_gap=self._longest_gap,
-            )
-            course.condition = done.after
-            if done.transition is not None:
-                course.take(done.transition)
-            place += 1
+            gap = LONGEST_GAP if self._gaps is None else self._gaps[number]
+            _Player(rule, self._subjects[number], course, gap).play(instants[within], values_of)
 
     def outcome(self, *, until: datetime) -> Outcome:
         """What came of it; `until` is the end of the range, aware UTC."""
@@ -352,6 +309,57 @@ class Replay:
         ]
         found.sort(key=lambda one: (-one.opened_count, -one.open_minutes, one.subject.name))
         return Outcome(tuple(found), len(self._judged), self._value_count, until)
+
+
+@dataclass(frozen=True, slots=True)
+class _Player:
+    """The values of one subject."""
+
+    rule: Rule
+    subject: Subject
+    course: _Course
+    longest_gap: timedelta
+
+    def play(self, instants: NDArray[np.int64], measured: NDArray[np.float64]) -> None:
+        """Judge the values, oldest first; pass over those that change nothing."""
+        zones = _zones_of(self.rule, measured)
+        reaching = np.flatnonzero(zones >= _REACHED)
+        run_ends = np.append(np.flatnonzero(zones[1:] != zones[:-1]), len(zones) - 1)
+        place = 0
+        while place < len(measured):
+            before = self.course.condition
+            if before is None or before.state == "clear":
+                following = np.searchsorted(reaching, place)
+                if following == len(reaching):
+                    # Openings that no longer count are forgotten when the next level is reached.
+                    return
+                place = int(reaching[following])
+            elif _is_steady(before) and _stays(before, int(zones[place])):
+                end = int(run_ends[np.searchsorted(run_ends, place)])
+                if end > place:
+                    self._pass_over(before, instants[place:end], measured[place:end])
+                    place = end
+            self._judge(_moment(instants[place]), float(measured[place]))
+            place += 1
+
+    def _judge(self, at: datetime, value: float) -> None:
+        """Let the machine see a value."""
+        seen = Observation(self.subject, at, value)
+        done = step(self.rule, self.course.condition, seen, longest_gap=self.longest_gap)
+        self.course.condition = done.after
+        if done.transition is not None:
+            self.course.take(done.transition)
+
+    def _pass_over(
+        self, before: Condition, instants: NDArray[np.int64], measured: NDArray[np.float64]
+    ) -> None:
+        """Values that leave an open alert as it is: the last instant and the peak move on."""
+        worst = max if self.rule.direction == "above" else min
+        peak = float(measured.max() if self.rule.direction == "above" else measured.min())
+        known = peak if before.peak_value is None else before.peak_value
+        self.course.condition = replace(
+            before, last_at=_moment(instants[-1]), peak_value=worst(known, peak)
+        )
 
 
 _REACHED = 8

@@ -18,7 +18,13 @@ from resmon_assets.alert.replay import (
     grid_of_spells,
     instants_of_stretches,
 )
-from resmon_assets.alert_values import mount_subject, subject_of
+from resmon_assets.alert_values import (
+    FILE_SYSTEMS_EVERY,
+    SUSPICIOUS_GAPS,
+    gap_of,
+    mount_subject,
+    subject_of,
+)
 from resmon_assets.alerting import LONGEST_GAP, LONGEST_KEEP
 from resmon_assets.forecast.limits import INSUFFICIENT, NOISY, REACHED, STEP
 from resmon_resources.alert_records import Rule, Subject
@@ -37,8 +43,6 @@ SERVERS_AT_A_TIME = 1_000
 """Their samples of a day are some three million rows: 60 MB, and as much again while sorted."""
 FEW_SERVERS = 50
 """So many are read by the primary key; more by a scan of the day."""
-SELDOM_GAP = timedelta(minutes=15)
-"""File systems are read every five minutes; three of them in a row make a gap."""
 
 SAMPLE_RULES = ("cpu_high", "memory_high", "disk_high")
 COVERAGE_RULES = ("unreachable", "host_key_changed")
@@ -129,9 +133,13 @@ def check_replayable(rule: str) -> None:
         raise RuleInvalid(msg)
 
 
-def longest_gap_of(rule: str) -> timedelta:
-    """How far apart two values of a rule may be and still belong to one stretch."""
-    return SELDOM_GAP if rule == "file_system_high" else LONGEST_GAP
+def longest_gap_of(rule: str, owner: Server | Organization) -> timedelta:
+    """How far apart two values of a rule may be and still belong to one stretch, as live."""
+    if rule == "file_system_high":
+        return SUSPICIOUS_GAPS * FILE_SYSTEMS_EVERY
+    if isinstance(owner, Server) and rule in (*SAMPLE_RULES, *COVERAGE_RULES):
+        return max(LONGEST_GAP, gap_of(owner))
+    return LONGEST_GAP
 
 
 def read_slices(

@@ -1,4 +1,4 @@
--- Episodes and drifts that touch [%(start)s, %(end)s), as urgent as they became; those that were kept quiet are left out.
+-- Episodes and drifts that touch [%(start)s, %(end)s), as urgent as they became; without those that were kept quiet.
 -- Plan: month partitions up to the end of the range; the reports are thousands.
 select
     a.server_id,
@@ -10,4 +10,5 @@ from resmon.anomaly_reports as a
 where a.started_at < %(end)s
     and (a.ended_at is null or a.ended_at > %(start)s)
     and a.quiet_reason is null
+    and a.detector <> 'ratio'
     and (%(server_ids)s::integer[] is null or a.server_id = any(%(server_ids)s::integer[]))

@@ -147,7 +147,7 @@ def test_values_that_come_seldom_have_a_gap_of_their_own() -> None:
     rows = [(1, START + 10 * k * MINUTE, 95.0) for k in range(3)]
     counts = []
     for gap in (5 * MINUTE, 15 * MINUTE):
-        replay = Replay(SUBJECTS, dict.fromkeys(SUBJECTS, CPU), longest_gap=gap)
+        replay = Replay(SUBJECTS, dict.fromkeys(SUBJECTS, CPU), gaps={1: gap})
         replay.feed(frame(rows))
         counts.append(replay.outcome(until=START + HOUR).opened_count)
     assert counts == [0, 1]
