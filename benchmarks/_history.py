@@ -122,9 +122,14 @@ class Piece:
 
 
 def generate(postgres: PostgresResource, size: Size) -> None:
-    """Fill a migrated database without rows; reports progress on standard error."""
+    """Fill a migrated database, or what an interrupted run left of it; progress on standard error.
+
+    A partition is written in one transaction and analysed after it: one that has statistics is
+    complete.
+    """
     begun = time.monotonic()
-    register(postgres, size)
+    if not is_registered(postgres):
+        register(postgres, size)
     tables = tables_of(size)
     with postgres.connect(autocommit=True) as connection:
         for table in tables:
@@ -133,6 +138,7 @@ def generate(postgres: PostgresResource, size: Size) -> None:
                 (table.name, table.storage, table.since, NOW + AHEAD),
             )
         pieces = [piece for table in tables for piece in pieces_of(connection, table)]
+    say(f"{len(pieces)} partitions are to be filled.")
     pieces.sort(key=lambda piece: (piece.end - piece.begin) / piece.table.width, reverse=True)
     with ThreadPoolExecutor(max_workers=WORKERS) as pool:
         done = [pool.submit(fill, postgres, piece) for piece in pieces]
@@ -161,6 +167,15 @@ def generate(postgres: PostgresResource, size: Size) -> None:
         connection.execute("drop table public.bench_server, public.bench_organization")
     with postgres.connect(autocommit=True) as connection:
         connection.execute(b"vacuum analyze " + b", ".join(name.encode() for name in SMALL_TABLES))
+
+
+def is_registered(postgres: PostgresResource) -> bool:
+    """Whether an interrupted run has made the servers, which it does in one transaction."""
+    with postgres.connect() as connection:
+        row = connection.execute(
+            "select to_regclass('public.bench_organization') is not null"
+        ).fetchone()
+    return row is not None and bool(row[0])
 
 
 def register(postgres: PostgresResource, size: Size) -> None:
@@ -229,11 +244,11 @@ def tables_of(size: Size) -> list[Table]:
 
 
 def pieces_of(connection: psycopg.Connection, table: Table) -> Iterator[Piece]:
-    """The partitions of a table that get rows."""
+    """The partitions of a table that get rows and have none."""
     rows = connection.execute(
         "select n.nspname || '.' || c.relname, p.partition_start, p.partition_end "
         "from ops.partitions_of(%s::regclass) as p join pg_class as c on c.oid = p.partition_name "
-        "join pg_namespace as n on n.oid = c.relnamespace",
+        "join pg_namespace as n on n.oid = c.relnamespace where c.reltuples <= 0",
         (table.name,),
     ).fetchall()
     for name, start, end in rows:

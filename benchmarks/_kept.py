@@ -101,7 +101,6 @@ class Kept:
     Attributes:
         server: the embedded PostgreSQL.
         postgres: the database; its schema is the present one.
-        was_generated: by this run.
         seconds: that its generation took, now or then.
     """
 
@@ -110,7 +109,6 @@ class Kept:
         self.server = server
         self.size = size
         self.postgres = PostgresResource(dsn=server.url("resmon"))
-        self.was_generated = False
         self.seconds = 0.0
 
     @property
@@ -118,15 +116,26 @@ class Kept:
         """What must be equal for a database to be used again; newer migrations are applied."""
         return f"resmon bench-queries {self.size}, generator {VERSION}"
 
+    @property
+    def unfinished(self) -> str:
+        """What a database says while it is generated."""
+        return f"{self.fingerprint}, unfinished"
+
     def open(self) -> None:
         """Start the server; generate the database unless the right one is there."""
         if self.server.data_directory.exists():
             self.server.start()
             try:
-                if self._is_usable():
+                found = self._fingerprint()
+                if found == self.fingerprint:
                     migrated(self.server)
                     return
-                say("The kept database is of another version or was not finished: it is made anew.")
+                if found == self.unfinished:
+                    migrated(self.server)
+                    say("The kept database was not finished: it is completed.")
+                    self._generate()
+                    return
+                say(f"The kept database is not of {self.fingerprint}: it is made anew.")
             except MigrationFailed as error:
                 say(f"The kept database is made anew: {error}")
             self.remove()
@@ -162,18 +171,22 @@ class Kept:
             forget_pages(self.server.data_directory)
         self.server.start()
 
-    def _is_usable(self) -> bool:
-        """Whether the database is the one that this generator makes."""
+    def _fingerprint(self) -> str:
+        """What the database says it is; empty when it does not say."""
         with psycopg.connect(self.server.url("postgres"), autocommit=True) as connection:
             row = connection.execute(
                 "select shobj_description(oid, 'pg_database') from pg_database "
                 "where datname = 'resmon'"
             ).fetchone()
-        parts = (row[0] or "").rpartition(", seconds ") if row is not None else ("", "", "")
-        if parts[0] != self.fingerprint:
-            return False
-        self.seconds = float(parts[2])
-        return True
+        text = (row[0] or "") if row is not None else ""
+        fingerprint, _, seconds = text.partition(", seconds ")
+        self.seconds = float(seconds or 0)
+        return str(fingerprint)
+
+    def _sign(self, text: str) -> None:
+        """Have the database say what it is."""
+        with psycopg.connect(self.server.url("postgres"), autocommit=True) as connection:
+            connection.execute(f"comment on database resmon is '{text}'".encode())
 
     def _generate(self) -> None:
         """Make the database; it gets its fingerprint last."""
@@ -193,17 +206,16 @@ class Kept:
         begun = time.monotonic()
         self.server.start()
         self._set(LOADING)
-        generate(migrated(self.server), SIZES[self.size])
+        postgres = migrated(self.server)
+        self._sign(self.unfinished)
+        generate(postgres, SIZES[self.size])
         with psycopg.connect(self.server.url("postgres"), autocommit=True) as connection:
             connection.execute("alter system reset all")
             connection.execute("checkpoint")
         os.sync()  # Nothing was fsynced while rows were generated.
         self.restart(is_cold=False)
         self.seconds = time.monotonic() - begun
-        with psycopg.connect(self.server.url("postgres"), autocommit=True) as connection:
-            text = f"{self.fingerprint}, seconds {self.seconds:.0f}"
-            connection.execute(f"comment on database resmon is '{text}'".encode())
-        self.was_generated = True
+        self._sign(f"{self.fingerprint}, seconds {self.seconds:.0f}")
         say(f"Generated in {self.seconds:.0f} s.")
 
     def _set(self, settings: dict[str, str]) -> None:

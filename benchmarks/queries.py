@@ -153,6 +153,9 @@ def main() -> int:
     except (NotUsable, QueryFailed, ResmonError) as error:
         say(str(error))
         return 1
+    except KeyboardInterrupt:
+        say("Interrupted. What was generated stays; the next run goes on from there.")
+        return 130
 
 
 def run(asked: argparse.Namespace, folder: Path) -> int:

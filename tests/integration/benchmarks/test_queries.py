@@ -1,6 +1,7 @@
 """`benchmarks/queries.py`: generates its database once, and prints every figure that is named."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -50,8 +51,21 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def first(folder):
-    """The first run, of all classes."""
+def interrupted(folder):
+    """What a run said that was interrupted while it generated."""
+    command = [sys.executable, SCRIPT, "--size", "small", "--keep", str(folder)]
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    told = [run.stderr.readline() for _ in range(6)]
+    assert " of " in told[-1], told
+    run.send_signal(signal.SIGINT)
+    _, rest = run.communicate(timeout=120)
+    return "".join(told) + rest
+
+
+@pytest.fixture(scope="module")
+def first(folder, interrupted):
+    """The first run that comes to its end, of all classes."""
+    assert "the next run goes on" in interrupted
     return bench(folder, "--no-cold", "--draws", "2")
 
 
@@ -81,11 +95,14 @@ def test_every_class_is_measured(first):
     assert {line["params"]["access"] for line in ratios} == {"bench_granted", "bench_granted_all"}
 
 
-def test_database_is_kept_and_measured_cold(first, folder):
-    """Would let back: a database that is generated for every run, or whose cold state is not one
-    of a new server.
+def test_database_is_kept_and_measured_cold(interrupted, first, folder):
+    """Would let back: a database that is generated for every run, one that begins anew after an
+    interruption, or whose cold state is not one of a new server.
     """
-    assert "Generating size small" in first.stderr
+    assert "Generating size small" in interrupted
+    assert "it is completed" in first.stderr
+    partitions = [text for text in (interrupted, first.stderr) if "are to be filled" in text]
+    assert len(partitions) == 2
     done = bench(folder, "--only", "overview", "--draws", "3")
     lines = figures_of(done)
     assert "Generating" not in done.stderr
