@@ -108,7 +108,7 @@ def replayed(site: Site, postgres: PostgresResource, rule: str) -> Alerts:
     request = Request(rule, servers, [], START, end, is_all=True, longest_wait=timedelta(0))
     found = Found()
 
-    class Rules(dict):  # type: ignore[type-arg]
+    class Rules(dict):
         def __missing__(self, number: int) -> object:
             server = found.owners[number]
             assert isinstance(server, Server)
@@ -119,7 +119,7 @@ def replayed(site: Site, postgres: PostgresResource, rule: str) -> Alerts:
                 tags=server.tags,
             )
 
-    class Gaps(dict):  # type: ignore[type-arg]
+    class Gaps(dict):
         def __missing__(self, number: int) -> timedelta:
             return longest_gap_of(rule, found.owners[number])
 
