@@ -98,7 +98,9 @@ def rule_command() -> None:
 def list_rules(
     *, organization: str | None, server: str | None, tag: str | None, output_format: str
 ) -> None:
-    """List the rules as they hold for all, or for an organization, a server or a tag.
+    """List the rules as they hold.
+
+    For all, or for an organization, a server or a tag.
 
     SET BY says which values are not the shipped ones, and whose setting they come from.
     """
@@ -138,7 +140,10 @@ def list_rules(
 @click.argument("rule")
 @click.option("--format", "output_format", type=click.Choice(["table", "json"]), default="table")
 def show_rule(rule: str, *, output_format: str) -> None:
-    """Show RULE as it is shipped, every setting of it, and for how many servers each one holds."""
+    """Show RULE with every setting.
+
+    First as it is shipped, then where it is set otherwise, and for how many servers that holds.
+    """
     with data_connection() as connection:
         book = read_rule_book(connection)
         fleet = _fleet(connection)
@@ -183,8 +188,9 @@ def set_command(
     server: str | None,
     tag: str | None,
 ) -> None:
-    """Set RULE otherwise, for all or for an organization, a server or a tag.
+    """Set RULE otherwise.
 
+    For all, or for an organization with those below it, a server, or servers with a tag.
     What is not given stays as it is. A level without --clear is left as far from it as before. What
     it would have done: resmon alert replay RULE, with the same options.
 
@@ -236,8 +242,9 @@ def reset_command(
     server: str | None,
     tag: str | None,
 ) -> None:
-    """Take back a setting of RULE: for all, or for an organization, a server or a tag.
+    """Take back a setting of RULE.
 
+    That for all, or the one for an organization, a server or a tag.
     With --all the rule is again as it is shipped, for everybody; with --all and without RULE all
     rules are.
     """

@@ -119,6 +119,7 @@ def _draw(axes: "Axes", panel: Panel, *, start: datetime, end: datetime) -> None
     axes.xaxis.set_major_formatter(
         ConciseDateFormatter(locator, tz="UTC")  # type: ignore[no-untyped-call]  # nor this one
     )
+    axes.xaxis.get_offset_text().set(fontsize=7, color=INK)
     axes.tick_params(colors=INK, labelsize=7, length=2)
     for spine in axes.spines.values():
         spine.set_visible(False)

@@ -14,6 +14,7 @@ from psycopg import sql
 
 from resmon_assets.alert.replay import (
     SCHEMA,
+    SCHEMA_COLUMNS,
     buckets_as_values,
     grid_of_spells,
     instants_of_stretches,
@@ -26,7 +27,6 @@ from resmon_assets.alert_values import (
     subject_of,
 )
 from resmon_assets.alerting import LONGEST_GAP, LONGEST_KEEP
-from resmon_assets.forecast.limits import INSUFFICIENT, NOISY, REACHED, STEP
 from resmon_resources.alert_records import Rule, Subject
 from resmon_resources.errors import RuleInvalid
 from resmon_resources.inventory import Organization, Server
@@ -55,10 +55,6 @@ REPLAYED = (
     "disk_full_soon",
 )
 """Rules whose values are stored as history."""
-
-
-_UNSURE = (INSUFFICIENT, STEP, NOISY)
-_NEVER_FULL_DAYS = 1e6
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,22 +363,10 @@ def _read_full_days(snapshot: Snapshot, request: Request, found: Found) -> pl.Da
         },
     )
     numbered = _numbered_parts(frame, request.servers, found, part="mount")
-    reason = pl.col("untold_reason")
     return (
-        numbered.with_columns(
-            at=pl.col("bucket_start") + DAY,
-            value=pl.when(reason == REACHED)
-            .then(0.0)
-            .when(pl.col("days").is_not_null())
-            .then(pl.col("days").cast(pl.Float64).clip(lower_bound=0.0))
-            # A forecast that is not sure leaves what was told as it is; one that says that nothing
-            # grows ends it.
-            .when(reason.is_in(list(_UNSURE)))
-            .then(None)
-            .otherwise(_NEVER_FULL_DAYS),
-        )
+        numbered.with_columns(at=pl.col("bucket_start") + DAY)
         .filter(pl.col("at").is_between(request.start, request.end, closed="left"))
-        .select(pl.col(name).cast(dtype) for name, dtype in SCHEMA.items())
+        .select(SCHEMA_COLUMNS)
     )
 
 

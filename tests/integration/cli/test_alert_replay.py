@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from resmon_assets.forecast.limits import INSUFFICIENT, NOISY, REACHED, STEP
 from resmon_resources import inventory
 from resmon_resources.inventory import Server
 from resmon_resources.postgres import PostgresResource
+from resmon_resources.postgres_connection import load_query
 from tests.integration.cli.builders import add_server
 from tests.integration.cli.conftest import Resmon
 
@@ -312,6 +314,13 @@ def test_reports_and_forecasts_are_replayed(
     )["now"]["subjects"]
     assert (disk["name"], disk["severity"]) == ("web-1 /var", "critical")
     assert disk["open_minutes"] == 3 * 24 * 60
+
+
+def test_reasons_of_forecasts_are_those_of_live_judging() -> None:
+    """Would let back: a reason that got another name, and ends alerts in a replay only."""
+    query = load_query("alert", "replay_full_days")
+    for reason in (REACHED, INSUFFICIENT, STEP, NOISY):
+        assert f"'{reason}'" in query
 
 
 @pytest.mark.parametrize(
