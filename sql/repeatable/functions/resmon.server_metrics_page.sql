@@ -1,7 +1,7 @@
 -- Purpose: samples or computed statistics of servers page by page, in an order that rows which come later do not disturb.
 -- With the caller's rights. Time comes first in the order, so that a page reads a slice of time that holds about as many
 -- rows as are wanted; a slice that gives too few is followed by one twice as long.
--- Plan: per slice the primary key of the partitions that it touches, and a sort of its rows.
+-- Plan: per slice that of server_metrics, and a sort of its rows.
 create or replace function resmon.server_metrics_page(
     p_server_ids integer[],
     p_from timestamptz,
@@ -57,6 +57,7 @@ stable
 set search_path = pg_catalog, pg_temp
 set timezone = 'UTC'
 as $$
+#variable_conflict use_column
 declare
     v_count constant integer := tier.checked_count('resmon.server_metrics_page', 'p_server_ids', p_server_ids);
     v_granularity constant text := tier.checked_name(
@@ -68,7 +69,9 @@ declare
     v_at timestamptz;
     v_start timestamptz := p_from;
     v_end timestamptz;
+    v_width interval;
     v_step interval;
+    v_longest interval;
     v_found integer;
 begin
     if p_after is not null then
@@ -85,122 +88,67 @@ begin
         end if;
         v_start := greatest(p_from, v_at);
     end if;
-    v_step := greatest(ceil(v_left::numeric / greatest(v_count, 1)), 10)
-        * coalesce(tier.width_of(v_granularity), interval '30 seconds');
+    v_width := coalesce(tier.width_of(v_granularity), interval '30 seconds');
+    -- Not more buckets at a time than server_metrics gives.
+    v_longest := 900000 * v_width / greatest(v_count, 1);
+    v_step := least(v_longest, ceil(v_left::numeric / greatest(v_count, 1))::double precision * v_width);
 
     while v_left > 0 and v_start < p_to loop
         v_end := least(p_to, v_start + v_step);
-        return query execute case when v_granularity = 'raw' then $query$
-            select
-                'raw',
-                m.collected_at,
-                m.collected_at,
-                m.server_id,
-                m.server_name,
-                m.organization_id,
-                m.organization_name,
-                1,
-                null::integer,
-                m.cpu_pct::double precision,
-                m.cpu_pct::double precision,
-                m.cpu_pct::double precision,
-                m.cpu_pct::double precision,
-                m.cpu_pct::double precision,
-                m.cpu_pct::double precision,
-                m.memory_used_bytes::double precision,
-                m.memory_used_bytes::double precision,
-                m.memory_used_bytes::double precision,
-                m.memory_used_bytes::double precision,
-                m.memory_used_bytes::double precision,
-                m.memory_used_bytes::double precision,
-                m.disk_used_bytes::double precision,
-                m.disk_used_bytes::double precision,
-                m.disk_used_bytes::double precision,
-                m.disk_used_bytes::double precision,
-                m.disk_used_bytes::double precision,
-                m.disk_used_bytes::double precision,
-                m.network_in_bytes_per_second,
-                m.network_in_bytes_per_second,
-                m.network_in_bytes_per_second,
-                m.network_in_bytes_per_second,
-                m.network_in_bytes_per_second,
-                m.network_in_bytes_per_second,
-                m.network_out_bytes_per_second,
-                m.network_out_bytes_per_second,
-                m.network_out_bytes_per_second,
-                m.network_out_bytes_per_second,
-                m.network_out_bytes_per_second,
-                m.network_out_bytes_per_second,
-                to_char(m.collected_at, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || '/' || m.server_id || '/' || m.organization_id
-            from resmon.server_resource_metrics as m
-            where m.server_id = any($2)
-                and m.collected_at >= $3
-                and m.collected_at < $4
-                and ($5 is null or (m.collected_at, m.server_id, m.organization_id) > ($5, $6, $7))
-            order by
-                m.collected_at,
-                m.server_id,
-                m.organization_id
-            limit $8
-        $query$ else $query$
-            select
-                m.granularity,
-                m.bucket_start,
-                m.bucket_end,
-                m.server_id,
-                m.server_name,
-                m.organization_id,
-                m.organization_name,
-                m.sample_count,
-                m.expected_count,
-                m.cpu_pct_avg,
-                m.cpu_pct_min,
-                m.cpu_pct_max,
-                m.cpu_pct_p50,
-                m.cpu_pct_p95,
-                m.cpu_pct_p99,
-                m.memory_used_bytes_avg,
-                m.memory_used_bytes_min,
-                m.memory_used_bytes_max,
-                m.memory_used_bytes_p50,
-                m.memory_used_bytes_p95,
-                m.memory_used_bytes_p99,
-                m.disk_used_bytes_avg,
-                m.disk_used_bytes_min,
-                m.disk_used_bytes_max,
-                m.disk_used_bytes_p50,
-                m.disk_used_bytes_p95,
-                m.disk_used_bytes_p99,
-                m.network_in_bytes_per_second_avg,
-                m.network_in_bytes_per_second_min,
-                m.network_in_bytes_per_second_max,
-                m.network_in_bytes_per_second_p50,
-                m.network_in_bytes_per_second_p95,
-                m.network_in_bytes_per_second_p99,
-                m.network_out_bytes_per_second_avg,
-                m.network_out_bytes_per_second_min,
-                m.network_out_bytes_per_second_max,
-                m.network_out_bytes_per_second_p50,
-                m.network_out_bytes_per_second_p95,
-                m.network_out_bytes_per_second_p99,
-                to_char(m.bucket_start, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || '/' || m.server_id || '/' || m.organization_id
-            from resmon.metric_aggregations as m
-            where m.granularity = $1
-                and m.server_id = any($2)
-                and m.bucket_start >= $3
-                and m.bucket_start < $4
-                and ($5 is null or (m.bucket_start, m.server_id, m.organization_id) > ($5, $6, $7))
-            order by
-                m.bucket_start,
-                m.server_id,
-                m.organization_id
-            limit $8
-        $query$ end
-        using v_granularity, p_server_ids, v_start, v_end, v_at, v_key[2]::integer, v_key[3]::integer, v_left;
+        return query
+        select
+            m.granularity,
+            m.bucket_start,
+            m.bucket_end,
+            m.server_id,
+            m.server_name,
+            m.organization_id,
+            m.organization_name,
+            m.sample_count,
+            m.expected_count,
+            m.cpu_pct_avg,
+            m.cpu_pct_min,
+            m.cpu_pct_max,
+            m.cpu_pct_p50,
+            m.cpu_pct_p95,
+            m.cpu_pct_p99,
+            m.memory_used_bytes_avg,
+            m.memory_used_bytes_min,
+            m.memory_used_bytes_max,
+            m.memory_used_bytes_p50,
+            m.memory_used_bytes_p95,
+            m.memory_used_bytes_p99,
+            m.disk_used_bytes_avg,
+            m.disk_used_bytes_min,
+            m.disk_used_bytes_max,
+            m.disk_used_bytes_p50,
+            m.disk_used_bytes_p95,
+            m.disk_used_bytes_p99,
+            m.network_in_bytes_per_second_avg,
+            m.network_in_bytes_per_second_min,
+            m.network_in_bytes_per_second_max,
+            m.network_in_bytes_per_second_p50,
+            m.network_in_bytes_per_second_p95,
+            m.network_in_bytes_per_second_p99,
+            m.network_out_bytes_per_second_avg,
+            m.network_out_bytes_per_second_min,
+            m.network_out_bytes_per_second_max,
+            m.network_out_bytes_per_second_p50,
+            m.network_out_bytes_per_second_p95,
+            m.network_out_bytes_per_second_p99,
+            to_char(m.bucket_start, 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || '/' || m.server_id || '/' || m.organization_id
+        from resmon.server_metrics(p_server_ids, v_start, v_end, v_granularity, p_live => false) as m
+        where v_at is null
+            or (m.bucket_start, m.server_id, m.organization_id) > (v_at, v_key[2]::integer, v_key[3]::integer)
+        order by
+            m.bucket_start,
+            m.server_id,
+            m.organization_id
+        limit v_left;
         get diagnostics v_found = row_count;
         v_left := v_left - v_found;
         v_start := v_end;
-        v_step := v_step * 2;
+        v_step := least(v_longest, v_step * 2);
     end loop;
 end
 $$;
