@@ -14,6 +14,7 @@ differs from one driver to another, is not in it.
 |---|---|
 | query_p50_ms, query_p95_ms, query_p99_ms | of a class; reference: see state |
 | state warm | each query was run once before; reference: the same rows from the bare tables |
+| query_cpu_p50_ms, query_cpu_p95_ms | the part in which the server computed, not waited |
 | clients 8 | eight connections at once, warm; reference: one client |
 | state cold | server started anew, its files' pages dropped from the cache; reference: warm |
 | first_query_p50_ms | first query of a new connection, warm; reference: later ones |
@@ -34,7 +35,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from statistics import geometric_mean, median
@@ -72,28 +73,54 @@ class QueryFailed(Exception):
     """A query of the benchmark was refused by the server; the message holds its words."""
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What a query took.
+
+    Attributes:
+        wall_ms: milliseconds until all rows were here.
+        cpu_ms: milliseconds that its process of the server was on a core; 0 where the kernel does
+            not tell.
+        rows: how many there were.
+    """
+
+    wall_ms: float
+    cpu_ms: float
+    rows: int
+
+
 class Client:
     """A connection that runs queries and does not decode their rows."""
 
     def __init__(self, url: str, access: str = OWNER) -> None:
         """Connect as a role."""
         self._connection = psycopg.connect(url, autocommit=True, user=access)
+        self._schedule = Path(f"/proc/{self._connection.info.backend_pid}/schedstat")
 
     def close(self) -> None:
         """End the connection."""
         self._connection.close()
 
-    def run(self, text: str, parameters: Sequence[object] = ()) -> tuple[float, int]:
-        """Run one query; milliseconds until all rows are here, and their number."""
+    def run(self, text: str, parameters: Sequence[object] = ()) -> Answer:
+        """Run one query."""
         values = [as_text(one) for one in parameters]
         statement = text.encode()
+        cpu = self._cpu_ms()
         begun = time.perf_counter()
         result = self._connection.pgconn.exec_params(statement, values, result_format=1)
         taken = (time.perf_counter() - begun) * 1000
         if result.status != pq.ExecStatus.TUPLES_OK:
             msg = f"{result.error_message.decode().strip()}; the query was: {text.strip()}"
             raise QueryFailed(msg)
-        return taken, result.ntuples
+        return Answer(taken, self._cpu_ms() - cpu, result.ntuples)
+
+    def _cpu_ms(self) -> float:
+        """Time that the server's process of this connection has been on a core."""
+        try:
+            text = self._schedule.read_text(encoding="ascii")
+        except OSError:
+            return 0.0
+        return int(text.split()[0]) / 1e6
 
 
 class Samples:
@@ -210,7 +237,7 @@ def cold(database: Kept, query: Query, drawn: list[tuple[object, ...]], samples:
     """Each query of other servers and times, after a start with empty caches."""
     database.restart(is_cold=True)
     client = Client(database.postgres.url())
-    times = [client.run(query.text, parameters)[0] for parameters in drawn[:COLD_DRAWS]]
+    times = [client.run(query.text, parameters).wall_ms for parameters in drawn[:COLD_DRAWS]]
     client.close()
     samples.add_times(told(query, "cold"), times)
 
@@ -221,19 +248,20 @@ def warm(database: Kept, query: Query, drawn: list[tuple[object, ...]], samples:
     ways = [(TABLES, Client(url), query.reference)]
     ways += [(access, Client(url, access), query.text) for access in (OWNER, *READERS)]
     drawn = first_pass(ways, drawn)
-    times: dict[str, list[float]] = {name: [] for name, _, _ in ways}
+    answers: dict[str, list[Answer]] = {name: [] for name, _, _ in ways}
     for number, parameters in enumerate(drawn):
         rows = set()
         for offset in range(len(ways)):
             name, client, text = ways[(number + offset) % len(ways)]
-            taken, count = client.run(text, parameters)
-            times[name].append(taken)
+            answers[name].append(client.run(text, parameters))
             if name != TABLES or query.has_same_rows:
-                rows.add(count)
+                rows.add(answers[name][-1].rows)
         assert len(rows) == 1, f"{query.name} gives other numbers of rows than its reference"
     for _, client, _ in ways:
         client.close()
+    times = {name: [one.wall_ms for one in found] for name, found in answers.items()}
     samples.add_times(told(query, "warm"), times[OWNER], times[TABLES])
+    add_cpu(query, answers, samples)
     for access in READERS:
         samples.add_times(told(query, "warm", access=access), times[access], times[OWNER])
         ratio = median(times[access]) / median(times[OWNER])
@@ -272,6 +300,21 @@ def first_pass(
     return drawn
 
 
+def add_cpu(query: Query, answers: dict[str, list[Answer]], samples: Samples) -> None:
+    """What the server's process computed: what is left of a time when nothing else runs."""
+    for share in (50, 95):
+        cpu = {
+            name: percentile([one.cpu_ms for one in found], share)
+            for name, found in answers.items()
+        }
+        name = f"query_cpu_p{share}_ms"
+        for access in (OWNER, *READERS):
+            reference = cpu[TABLES] if access == OWNER else cpu[OWNER]
+            samples.add(
+                Figure(name, cpu[access], "ms", told(query, "warm", access=access), reference)
+            )
+
+
 def add_named(query: Query, times: dict[str, list[float]], samples: Samples) -> None:
     """Figures that have a name of their own."""
     p95, reference = percentile(times[OWNER], 95), percentile(times[TABLES], 95)
@@ -293,7 +336,7 @@ def together(url: str, access: str, text: str, drawn: Sequence[tuple[object, ...
             client = Client(url, access)
             ready.wait(timeout=60)
             for parameters in drawn[number::CLIENTS] or drawn[:1]:
-                times[number].append(client.run(text, parameters)[0])
+                times[number].append(client.run(text, parameters).wall_ms)
             client.close()
         except (psycopg.Error, QueryFailed, threading.BrokenBarrierError) as error:
             errors.append(error)
@@ -312,16 +355,16 @@ def together(url: str, access: str, text: str, drawn: Sequence[tuple[object, ...
 def first_time(url: str, text: str, parameters: tuple[object, ...]) -> float:
     """The first query of a connection, whose catalog caches are empty."""
     client = Client(url)
-    taken, _ = client.run(text, parameters)
+    taken = client.run(text, parameters)
     client.close()
-    return taken
+    return taken.wall_ms
 
 
 def shared_figures(database: Kept) -> Iterator[Figure]:
     """Of the run as a whole: a round trip, a connection, the database."""
     url = database.postgres.url()
     client = Client(url)
-    trips = [client.run("select 1")[0] for _ in range(200)]
+    trips = [client.run("select 1").wall_ms for _ in range(200)]
     rows = "select sum(pg_database_size(oid))::text from pg_database"
     connections = []
     for _ in range(20):

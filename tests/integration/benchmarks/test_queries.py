@@ -90,6 +90,8 @@ def test_every_class_is_measured(first):
     ]
     figures = {line["figure"] for line in lines}
     assert {"overview_p95_ms", "top_servers_p95_ms", "round_trip_p50_ms"} <= figures
+    cpu = [line for line in lines if line["figure"] == "query_cpu_p50_ms"]
+    assert len(cpu) == 3 * CLASSES
     ratios = [line for line in lines if line["figure"] == "rls_ratio"]
     assert len(ratios) == 2 * (CLASSES + 1)
     assert {line["params"]["access"] for line in ratios} == {"bench_granted", "bench_granted_all"}
