@@ -39,6 +39,12 @@ declare
     v_statistics constant text[] := coalesce(p_statistics, '{avg,min,max,p50,p95,p99}');
     v_name text;
 begin
+    if cardinality(v_metrics) = 0 then
+        perform tier.refuse('resmon.server_metrics_long', 'p_metrics', 'is empty', 'Give names, or null for all.');
+    end if;
+    if cardinality(v_statistics) = 0 then
+        perform tier.refuse('resmon.server_metrics_long', 'p_statistics', 'is empty', 'Give names, or null for all.');
+    end if;
     foreach v_name in array v_metrics loop
         perform tier.checked_name(
             'resmon.server_metrics_long', 'p_metrics', v_name,
@@ -69,7 +75,7 @@ begin
             cross join lateral (values %s) as v (metric, statistic, value)
         $query$,
         (
-            select string_agg(format('(%L, %L, w.%I)', m.name, s.name, m.name || '_' || s.name), ', ')
+            select string_agg(distinct format('(%L, %L, w.%I)', m.name, s.name, m.name || '_' || s.name), ', ')
             from unnest(v_metrics) as m (name)
             cross join unnest(v_statistics) as s (name)
         )

@@ -46,7 +46,7 @@ begin
                 '%s would give some %s rows for %s in [%s, %s)', v_granularity, round(v_buckets::numeric), p_series, p_from, p_to
             ),
             format(
-                'At most %s: ask for a coarser granularity, a shorter range or fewer ids, or read in pages: resmon.server_metrics_page.',
+                'At most %s: ask for a coarser granularity (of auto: fewer p_points), a shorter range or fewer ids, or read in pages: resmon.server_metrics_page.',
                 v_most
             )
         );

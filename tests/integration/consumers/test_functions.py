@@ -55,6 +55,11 @@ REFUSED = [
         "avg, min, max, p50, p95, p99",
     ),
     (
+        "server_metrics_long(array[1], '2026-03-01', '2026-03-02', '{}')",
+        "p_metrics is empty",
+        "null for all",
+    ),
+    (
         "server_metrics_page(array[1], '2026-03-01', '2026-03-02', 'auto')",
         "p_granularity is 'auto'",
         "raw, 1min, 5min, 1hour, 1day",
@@ -265,11 +270,11 @@ def test_long_rows_are_the_values_of_the_wide_ones(house: House) -> None:
     assert len(expected) == 2 * 24 * 30
     assert found == expected
     some = house.rows(
-        "select distinct metric, statistic from resmon.server_metrics_long(array[1], %(from)s, "
-        "%(to)s, array['cpu_pct', 'disk_used_bytes'], array['max'])",
+        "select metric, statistic from resmon.server_metrics_long(array[1], %(from)s, "
+        "%(to)s, array['cpu_pct', 'disk_used_bytes', 'cpu_pct'], array['max'])",
         values,
     )
-    assert sorted(some) == [("cpu_pct", "max"), ("disk_used_bytes", "max")]
+    assert sorted(some) == [("cpu_pct", "max")] * 120 + [("disk_used_bytes", "max")] * 120
 
 
 @pytest.fixture
