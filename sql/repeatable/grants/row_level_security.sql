@@ -8,7 +8,7 @@
 --   role          rows about the role itself
 -- A policy reads inventory with the rights of the role that asks, and so under the policies of those tables. What depends on
 -- the role alone is an InitPlan: once per query. The first one saves a role with a grant of everything the look into an array
--- for each row (a third of a day's top-N). Where the server decides, it is a hash of the servers that the role sees: an EXISTS per
+-- for each row. Where the server decides, it is a hash of the servers that the role sees: an EXISTS per
 -- row is overestimated by the planner, which then goes by index through the whole fleet, and an array is searched in full.
 -- A policy is made where its roles exist, and again only when its text here differs (its comment holds the checksum): making
 -- one takes ACCESS EXCLUSIVE for a moment.

@@ -6,12 +6,14 @@ import polars as pl
 import psycopg
 import pytest
 
+from resmon_assets.naming import TIER_1HOUR
 from resmon_resources import migrations
 from resmon_resources.postgres import PostgresResource, copy_frame, copy_rows
 from resmon_resources.postgres_connection import open_connection
 from tests.fixtures_postgres import SQL_PATH
 from tests.integration.access.conftest import ADMIN, PLATFORM, grant
 from tests.integration.access.tenants import ACME, DAY, PARENTS, add_rows
+from tests.integration.tier.fleet import HOUR, Fleet
 
 pytestmark = pytest.mark.integration
 
@@ -166,3 +168,16 @@ def test_a_grant_and_a_move_at_the_same_time_do_not_miss_each_other(password_ser
             "join inventory.organizations as o using (organization_id) order by 1"
         ).fetchall()
     assert seen == [("acme",), ("acme-eu",), ("umbrella",)]
+
+
+def test_the_writer_computes_what_it_collected(writer):
+    """Would let back: a table, function or partition that the platform's login may not touch."""
+    fleet = Fleet(writer)
+    organization_id = fleet.organization("acme")
+    server_id = fleet.server("web1", organization_id)
+    fleet.sample(server_id, organization_id, HOUR, HOUR + timedelta(minutes=10))
+    run = fleet.refresh(TIER_1HOUR, HOUR)
+    assert run.success, run.error
+    assert fleet.rows(TIER_1HOUR, "server_id, sample_count") == [(server_id, 20)]
+    again = fleet.refresh(TIER_1HOUR, HOUR)
+    assert again.success, again.error
