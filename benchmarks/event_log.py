@@ -5,11 +5,12 @@ progress on standard error. (A file `dagster.py` here would hide the package fro
 
 Starts `resmon up` with a state folder of its own, so that runs go the way that they go in a
 deployment: schedule or sensor, queue, code server, a process of their own. Each job of the code
-location that has a schedule, whichever they are, is launched a few times; the collector runs until
-it has recorded its first five minutes. Then everything is stopped but PostgreSQL, and the rows of
-those runs are copied, under new run ids, until each job has as many runs as a day of its cron line
-has; ticks of schedules and sensors likewise. What the tables and their indexes have grown by is
-read from their files after a plain VACUUM. So a day is measured in bytes on disk, but in minutes.
+location that has a schedule, whichever they are, and that of the alerts is launched a few times;
+the collector runs until it has recorded its first five minutes. Then everything is stopped but
+PostgreSQL, and the rows of those runs are copied, under new run ids, until each job has as many
+runs as a day of its cron line has; ticks of schedules and sensors likewise. What the tables and
+their indexes have grown by is read from their files after a plain VACUUM. So a day is measured in
+bytes on disk, but in minutes.
 
     run_bytes     of one run in Dagster's database, per job; with its events and their number
     day_bytes     per job, per table and in all: rows, indexes, overlong values
@@ -71,6 +72,8 @@ COLLECTOR_EVENTS = 12
 """Materializations of each raw asset in an hour's run: one per five minutes."""
 MOSTLY_SKIPPED: Mapping[str, int] = {"dagster_history_job": 1}
 """Runs a day of jobs whose schedule asks more often than it requests."""
+ASKED_BY_SENSORS: Mapping[str, int] = {"alerts_job": 50}
+"""Runs a day of jobs that a sensor asks for: a day with trouble, not one on which all is well."""
 RUN_LIMIT_SECONDS = 300
 REPORT_LIMIT_SECONDS = 420
 ENDED = {DagsterRunStatus.SUCCESS, DagsterRunStatus.FAILURE, DagsterRunStatus.CANCELED}
@@ -129,7 +132,7 @@ def _values(field: str, size: int) -> set[int]:
 
 
 def runs_per_day(definitions: Definitions) -> dict[str, int]:
-    """Runs a day of each job that has a schedule, by its cron line; in the order of the day.
+    """Runs a day of each job, by its cron line; in the order of the day, those of sensors last.
 
     What a job reads is then there: the tiers of a day before its forecasts.
     """
@@ -137,7 +140,8 @@ def runs_per_day(definitions: Definitions) -> dict[str, int]:
     for schedule in sorted(schedules_of(definitions), key=lambda one: _first(_crons(one)[0])):
         total = sum(times_a_day(cron) for cron in _crons(schedule))
         counts[schedule.job_name] = counts.get(schedule.job_name, 0) + total
-    return {name: MOSTLY_SKIPPED.get(name, count) for name, count in counts.items()}
+    of_schedules = {name: MOSTLY_SKIPPED.get(name, count) for name, count in counts.items()}
+    return of_schedules | dict(ASKED_BY_SENSORS)
 
 
 def _crons(schedule: ScheduleDefinition) -> list[str]:
@@ -240,7 +244,11 @@ def run_jobs(settings: Settings, postgres: PostgresResource, *, port: int, runs:
     lines = []
     with DagsterInstance.get() as instance:
         for job, count in runs_per_day(definitions).items():
-            run_config, partition = request_of(schedules[job], definitions, instance)
+            run_config, partition = (
+                request_of(schedules[job], definitions, instance)
+                if job in schedules
+                else ({}, None)
+            )
             ids = tuple(
                 launch(client, instance, job, run_config=run_config, partition=partition)
                 for _ in range(runs)

@@ -30,6 +30,7 @@ from dagster import (
     sensor,
 )
 
+from resmon_assets.alert.assets import alert_checks
 from resmon_assets.alert.looking import Look, is_due, supervise_platform
 from resmon_assets.alert.supervision import Memory, remembered, take_run
 from resmon_assets.anomaly.assets import REPORTS_ASSET
@@ -224,7 +225,8 @@ dagster_history_job = define_asset_job(
 
 alerts_job = define_asset_job(
     "alerts_job",
-    selection=AssetSelection.assets(ALERTS),
+    # Its checks are judged hourly, whether it runs or not.
+    selection=AssetSelection.assets(ALERTS).without_checks(),
     description="Decides who is told of which alerts, and sends; alerts_sensor asks for it.",
     executor_def=in_process_executor,
     # Before all but collectors; a run whose process died keeps the next ones back no longer.
@@ -414,10 +416,27 @@ WATCHED = (
 # The archive has a check of its own: days may wait for a store that is away.
 FRESHNESS_CHECKS = freshness_checks([w for w in WATCHED if w.key != ARCHIVE_RAW])
 
+DAILY_FRESHNESS = [
+    freshness_key(one.key)
+    for one in WATCHED
+    if one.window == timedelta(days=1) and one.key != ARCHIVE_RAW
+]
+
 judge_tables_job = define_asset_job(
     "judge_tables_job",
-    selection=AssetSelection.checks(*raw_checks.check_keys, *FRESHNESS_CHECKS.check_keys),
-    description="Checks of raw, and whether every table is fresh.",
+    selection=AssetSelection.checks(
+        *raw_checks.check_keys, *FRESHNESS_CHECKS.check_keys, *alert_checks.check_keys
+    )
+    - AssetSelection.checks(*DAILY_FRESHNESS),
+    description="Checks of raw and of alerts, and whether every table of hours is fresh.",
+    executor_def=in_process_executor,
+    tags={"dagster/priority": "1"},
+)
+
+judge_days_job = define_asset_job(
+    "judge_days_job",
+    selection=AssetSelection.checks(*DAILY_FRESHNESS),
+    description="Whether every table of days is fresh.",
     executor_def=in_process_executor,
     tags={"dagster/priority": "1"},
 )
@@ -580,9 +599,8 @@ def alerts_sensor(context: SensorEvaluationContext, postgres: PostgresResource) 
         context.log.warning("This could not be judged: %s", problem)
     with postgres.connect() as connection:
         wanted = is_due(connection, now=now)
-    memory = replace(memory, looked_at=now)
     if not wanted:
-        return _skipped(memory, "nobody is to be told of anything")
+        return _skipped(memory, "nothing is due")
     filters = RunsFilter(job_name=alerts_job.name, statuses=LIVE_STATUSES)
     if context.instance.get_runs(filters, limit=1):
         return _skipped(memory, "a run is under way")
@@ -751,4 +769,17 @@ def retention_schedule(context: ScheduleEvaluationContext) -> RunRequest:
 )
 def judge_tables_schedule(context: ScheduleEvaluationContext) -> RunRequest:
     """Without a partition: the checks themselves know the hour."""
+    return RunRequest(run_key=context.scheduled_execution_time.astimezone(UTC).isoformat())
+
+
+@schedule(
+    name="judge_days_schedule",
+    job=judge_days_job,
+    cron_schedule="17 3,9,15,21 * * *",
+    execution_timezone="UTC",
+    default_status=DefaultScheduleStatus.RUNNING,
+    description="Judges the age of every table of days, four times a day.",
+)
+def judge_days_schedule(context: ScheduleEvaluationContext) -> RunRequest:
+    """Without a partition: the checks themselves know the day."""
     return RunRequest(run_key=context.scheduled_execution_time.astimezone(UTC).isoformat())

@@ -10,7 +10,7 @@ from typing import Any
 from dagster import Definitions, in_process_executor
 
 from resmon_assets import automation
-from resmon_assets.alert.assets import alert_alerts
+from resmon_assets.alert.assets import alert_alerts, alert_checks
 from resmon_assets.anomaly.assets import anomaly_anomaly_reports
 from resmon_assets.anomaly.checks import anomaly_reports_checks
 from resmon_assets.anomaly.daily_assets import DAILY_ASSETS, DAILY_CHECKS
@@ -82,6 +82,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> Definitio
             raw_checks,
             automation.FRESHNESS_CHECKS,
             archive_raw_samples_checks,
+            alert_checks,
         ],
         jobs=[
             automation.collect_raw_job,
@@ -96,6 +97,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> Definitio
             automation.alerts_job,
             automation.dagster_history_job,
             automation.judge_tables_job,
+            automation.judge_days_job,
             automation.retention_job,
             collect_now_job,
         ],
@@ -108,6 +110,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> Definitio
             automation.archive_schedule,
             automation.dagster_history_schedule,
             automation.judge_tables_schedule,
+            automation.judge_days_schedule,
             automation.retention_schedule,
         ],
         sensors=[

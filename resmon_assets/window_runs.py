@@ -26,6 +26,10 @@ from resmon_resources.errors import RawGone, WindowRefused
 
 Metadata = dict[str, MetadataValue]
 
+FEW_WINDOWS = 2
+"""What becomes of so few is told by the metadata; a line for each would be a megabyte a day in
+five-minute runs. Longer runs show how far they are."""
+
 
 @dataclass(frozen=True, slots=True)
 class WindowAsset:
@@ -108,7 +112,8 @@ def refresh_windows(
                 _keep_refusal(context, asset, start, error)
             continue
         done.append(Refreshed(outcome, time.monotonic() - begun))
-        context.log.info("%d of %d: %s", number, len(windows), _told(asset, done[-1]))
+        if len(windows) > FEW_WINDOWS:
+            context.log.info("%d of %d: %s", number, len(windows), _told(asset, done[-1]))
     if refused:
         for refreshed in done:
             key = refreshed.outcome.start.strftime(asset.partitions.fmt)

@@ -12,6 +12,7 @@ from datetime import date, datetime, timedelta
 
 import psycopg
 
+from resmon_resources.alert_store import forget_old_conditions
 from resmon_resources.archive_store import ArchiveStore
 from resmon_resources.errors import (
     ArchiveDamaged,
@@ -40,8 +41,12 @@ WANTED = ("within_policy", "for_ever")
 MAXIMUM_BATCHES = 100
 """A million rows of a small table in one round; the rest goes with the next."""
 
-_ROWS = {"raw.collection_coverage": "delete_coverage", "ops.collector": "delete_collectors"}
-"""Tables without partitions, and the statements that delete their old rows."""
+_ROWS = {
+    "raw.collection_coverage": {"raw.collection_coverage": "delete_coverage"},
+    "ops.collector": {"ops.collector": "delete_collectors"},
+    "alert.alerts": {"alert.deliveries": "delete_deliveries", "alert.alerts": "delete_alerts"},
+}
+"""Tables of the policy without partitions: the statements that delete old rows, by table."""
 
 Verify = Callable[[date], str | None]
 """Says what is wrong with the archive of a day; None when the day can be restored from it, or when
@@ -165,17 +170,19 @@ def delete_old_rows(
         if keep is None:
             continue
         before = as_of - keep
-        if table in _ROWS:
-            deleted[table] += delete_expired_rows(
-                postgres, _ROWS[table], {"before": before}, batches=MAXIMUM_BATCHES
+        for name, statement in _ROWS.get(table, {}).items():
+            deleted[name] += delete_expired_rows(
+                postgres, statement, {"before": before}, batches=MAXIMUM_BATCHES
             )
-        else:
+        if table not in _ROWS:
             deleted["ops.window_state"] += delete_expired_rows(
                 postgres,
                 "delete_window_states",
                 {"table_name": table, "before": before},
                 batches=MAXIMUM_BATCHES,
             )
+    with postgres.connect() as connection:
+        deleted["alert.conditions"] += forget_old_conditions(connection, now=as_of)
     return dict(deleted)
 
 

@@ -24,8 +24,8 @@ from resmon_assets.rollup.refresh import refresh_window
 from resmon_assets.rollup.rollups import ROLLUPS, RollupAsset
 from resmon_assets.window_checks import (
     record_red,
-    result_of,
     specs_of,
+    told_results,
 )
 from resmon_assets.window_runs import Metadata, Refreshed, refresh_windows, standard_metadata
 from resmon_resources.clock import ClockResource
@@ -68,15 +68,12 @@ def _rollup_asset(spec: RollupAsset) -> AssetsDefinition:
             judgements = judge_rollup([d.outcome for d in done])
             with postgres.connect() as connection:
                 red = record_red(connection, spec, judgements)
-        if red:
-            context.log.error("Marked red: %s", ", ".join(instant_text(window) for window in red))
+            if red:
+                context.log.error("Marked red: %s", ", ".join(map(instant_text, red)))
+            results = told_results(spec, judgements, spec.told)
         return MaterializeResult(
             metadata=report(done),
-            check_results=[
-                result_of(spec, judgement)
-                for judgement in judgements
-                if judgement.rule in spec.told
-            ],
+            check_results=results,
         )
 
     return rollup

@@ -26,9 +26,9 @@ from resmon_assets.window_checks import (
     MINIMUM_COVERAGE,
     Judgement,
     record_red,
-    result_of,
     specs_of,
     stored_checks,
+    told_results,
 )
 from resmon_assets.window_runs import (
     Metadata,
@@ -42,11 +42,12 @@ from resmon_resources.clock import ClockResource
 from resmon_resources.postgres import PostgresResource
 
 COUNTS_SERVERS = "counts_every_server_once"
+TOLD = (COVERS_FLEET,)
+"""Rules whose results Dagster records; the other is judged all the same and fails the run."""
 
 USAGE_ASSET = WindowAsset(key=RESOURCE_USAGE, table=USAGE, partitions=running_hour_partitions)
 
 _DESCRIPTIONS = {
-    COUNTS_SERVERS: "The servers of the organizations at the top add up to the active servers.",
     COVERS_FLEET: (
         "Every organization has a row, the month's traffic is known, and something was measured of "
         f"{MINIMUM_COVERAGE:.0%} of the active servers."
@@ -71,7 +72,7 @@ _DESCRIPTIONS = {
         AssetDep(RAW_SAMPLES, partition_mapping=TimeWindowPartitionMapping()),
         AssetDep(ROLLUP_5MIN, partition_mapping=TimeWindowPartitionMapping()),
     ],
-    check_specs=specs_of(USAGE_ASSET, (COUNTS_SERVERS, COVERS_FLEET), descriptions=_DESCRIPTIONS),
+    check_specs=specs_of(USAGE_ASSET, TOLD, descriptions=_DESCRIPTIONS),
     pool=BATCH_POOL,
     backfill_policy=BackfillPolicy.single_run(),
 )
@@ -90,12 +91,10 @@ def rollup_organization_resource_usage(
         judgements = judge_usage([d.outcome for d in done])
         with postgres.connect() as connection:
             red = record_red(connection, USAGE_ASSET, judgements)
-    if red:
-        context.log.error("Marked red: %s", ", ".join(instant_text(window) for window in red))
-    return MaterializeResult(
-        metadata=report(done),
-        check_results=[result_of(USAGE_ASSET, judgement) for judgement in judgements],
-    )
+        if red:
+            context.log.error("Marked red: %s", ", ".join(map(instant_text, red)))
+        results = told_results(USAGE_ASSET, judgements, TOLD)
+    return MaterializeResult(metadata=report(done), check_results=results)
 
 
 def report(done: Sequence[Refreshed]) -> Metadata:

@@ -25,8 +25,8 @@ from resmon_assets.tier.tiers import TIERS, TierAsset
 from resmon_assets.window_checks import (
     judge_written,
     record_red,
-    result_of,
     specs_of,
+    told_results,
 )
 from resmon_assets.window_runs import Metadata, Refreshed, refresh_windows, standard_metadata
 from resmon_resources.clock import ClockResource
@@ -68,16 +68,13 @@ def _tier_asset(spec: TierAsset) -> AssetsDefinition:
             judgements = judge_written([d.outcome for d in done])
             with postgres.connect() as connection:
                 red = record_red(connection, spec, judgements)
+            if red:
+                context.log.error("Marked red: %s", ", ".join(map(instant_text, red)))
+            results = told_results(spec, judgements, spec.told)
             metadata = report(done) | picture(postgres, spec, done)
-        if red:
-            context.log.error("Marked red: %s", ", ".join(instant_text(window) for window in red))
         return MaterializeResult(
             metadata=metadata,
-            check_results=[
-                result_of(spec, judgement)
-                for judgement in judgements
-                if judgement.rule in spec.told
-            ],
+            check_results=results,
         )
 
     return tier

@@ -32,7 +32,7 @@ class TierAsset(WindowAsset):
         is_judged: whether all checks run with each window. The fine tiers are refreshed every five
             minutes and only keep count of samples and coverage, to keep the event log small.
         told: rules of what was just written whose results Dagster records; the others are judged
-            all the same, and mark a window red.
+            all the same, mark a window red, and fail the run.
     """
 
     period: str
@@ -54,8 +54,8 @@ TIERS = (
         partitions=running_hour_partitions,
         period="minute",
         is_judged=False,
-        # The coverage of the five-minute tier is the same samples.
-        told=(KEEPS_SAMPLES,),
+        # The samples are those of the five-minute tier, which tells of them.
+        told=(),
     ),
     TierAsset(
         key=TIER_5MIN,

@@ -21,6 +21,7 @@ from resmon_assets.alert.assets import (
     HAS_ONE_PER_SUBJECT,
     SETTLES_ALL,
     alert_alerts,
+    alert_checks,
     judge,
     read_stored,
 )
@@ -79,7 +80,7 @@ def run(
 ) -> tuple[dict[str, Any], dict[str, bool]]:
     """Run the asset: its metadata, and check -> passed."""
     done: ExecuteInProcessResult = materialize(
-        [alert_alerts],
+        [alert_alerts, alert_checks],
         resources={"postgres": postgres, "clock": ClockResource(fixed_at=now.isoformat())},
         instance=instance,
     )

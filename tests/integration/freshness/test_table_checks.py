@@ -6,9 +6,11 @@ import pytest
 from dagster import AssetCheckEvaluation, DagsterInstance, build_schedule_context
 
 from resmon_assets.automation import (
+    DAILY_FRESHNESS,
     FRESHNESS_CHECKS,
     WATCHED,
     collect_raw_job,
+    judge_days_job,
     judge_tables_job,
     judge_tables_schedule,
     refresh_metrics_job,
@@ -48,11 +50,13 @@ def server(fleet):
     return server
 
 
-def judged(postgres, *, now=HOUR + ONE_HOUR + 7 * MINUTE) -> dict[str, AssetCheckEvaluation]:
-    """The evaluations of the hourly job, by name."""
+def judged(
+    postgres, job_name=judge_tables_job.name, *, now=HOUR + ONE_HOUR + 7 * MINUTE
+) -> dict[str, AssetCheckEvaluation]:
+    """The evaluations of the hourly job, or of another, by name."""
     definitions = build_defs({"postgres": postgres, "clock": ClockResource(fixed_at=str(now))})
     with DagsterInstance.ephemeral() as instance:
-        job = definitions.resolve_job_def(judge_tables_job.name)
+        job = definitions.resolve_job_def(job_name)
         result = job.execute_in_process(instance=instance)
         assert result.success
         return {e.check_name: e for e in result.get_asset_check_evaluations()}
@@ -73,7 +77,11 @@ def test_the_hourly_job_judges_raw_and_the_age_of_every_table(fleet, server):
 
     found = judged(fleet.postgres)
 
-    assert {key.name for key in FRESHNESS_CHECKS.check_keys} < set(found)
+    of_days = {key.name for key in DAILY_FRESHNESS}
+    of_hours = {key.name for key in FRESHNESS_CHECKS.check_keys} - of_days
+    assert of_hours < set(found)
+    assert of_days.isdisjoint(found)
+    assert set(judged(fleet.postgres, judge_days_job.name)) == of_days
     mine = {name: e.passed for name, e in found.items() if name.startswith("raw_server_resource")}
     assert mine == {
         f"raw_server_resource_metrics_{rule}": True
@@ -251,7 +259,7 @@ def test_other_jobs_do_not_evaluate_what_is_judged_hourly():
     for job in jobs:
         nodes = {node.name for node in job.graph.nodes}
         judges = nodes & {"raw_checks", "freshness_checks"}
-        assert bool(judges) == (job.name == judge_tables_job.name), job.name
+        assert bool(judges) == (job.name in (judge_tables_job.name, judge_days_job.name)), job.name
     assert {collect_raw_job.name, refresh_metrics_job.name} < {job.name for job in jobs}
     assert len(hourly) == len(WATCHED) - 1 + 7, "the archive is judged by its own check"
 

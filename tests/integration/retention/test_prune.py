@@ -249,6 +249,9 @@ def test_old_rows_of_small_tables_go_and_what_rules_need_stays(world):
         "raw.collection_coverage": 1,
         "ops.collector": 1,
         "ops.window_state": 1,
+        "alert.deliveries": 0,
+        "alert.alerts": 0,
+        "alert.conditions": 0,
     }
     assert world.fleet.execute("select started_at from raw.collection_coverage") == [(young,)]
     kept = "select asset, window_start from ops.window_state order by asset, window_start"
@@ -321,3 +324,52 @@ def test_what_is_held_back_for_days_is_an_alert_until_it_goes(world):
     world.fleet.execute("update alert.conditions set last_at = last_at - interval '1 day'")
     world.run(dry_run=False)
     assert [state for _, state, *_ in world.fleet.execute(seen)] == ["resolved"]
+
+
+def test_alerts_go_when_they_are_over_for_long_enough_with_all_that_belongs_to_them(world):
+    """Lets back: alerts that pile up for ever, or one that still goes on and is deleted."""
+    execute = world.fleet.execute
+    execute(
+        "insert into alert.alerts (began_at, opened_at, changed_at, resolved_at, resolved_by, "
+        "level, rule, subject, subject_name, severity, state, reason) "
+        "select t, t, t, r, case when r is not null then 'condition' end, 1, 'cpu_high', s, s, "
+        "'warning', case when r is null then 'open' else 'resolved' end, 'r' "
+        "from (values ('old', %s::timestamptz, %s::timestamptz), ('long', %s, %s), "
+        "('open', %s, null)) as v (s, t, r)",
+        (
+            NOW - 400 * ONE_DAY,
+            NOW - 380 * ONE_DAY,
+            NOW - 400 * ONE_DAY,
+            NOW - ONE_DAY,
+            NOW - 400 * ONE_DAY,
+        ),
+    )
+    execute(
+        "insert into alert.alert_events (at, alert_id, kind, severity, actor, message) "
+        "select opened_at, alert_id, 'opened', severity, 'condition', reason from alert.alerts"
+    )
+    execute(
+        "insert into alert.routes (route, target, created_by, created_at) "
+        "values ('ops', 'env:OPS', 'ann', %s)",
+        (NOW,),
+    )
+    execute(
+        "insert into alert.deliveries (created_at, sent_at, next_attempt_at, alert_ids, route, "
+        "kind, content) values (%s, %s, null, '{1}', 'ops', 'opened', '{}'), "
+        "(%s, null, %s, '{1}', 'ops', 'opened', '{}')",
+        (NOW - 400 * ONE_DAY, NOW - 400 * ONE_DAY, NOW - 400 * ONE_DAY, NOW),
+    )
+    execute(
+        "insert into alert.conditions (rule, subject, state, level, since, last_at) "
+        "select 'cpu_high', s, s, 1, t, t from (values ('clear', %s), ('firing', %s)) as v (s, t)",
+        (NOW - ONE_DAY, NOW - ONE_DAY),
+    )
+    world.run(dry_run=True)
+    assert execute("select count(*) from alert.alerts") == [(3,)]
+    world.run(dry_run=False)
+    assert execute("select subject from alert.alerts order by 1") == [("long",), ("open",)]
+    assert execute("select count(*) from alert.alert_events") == [(2,)]
+    assert execute("select count(*) from alert.deliveries where sent_at is null") == [(1,)]
+    assert execute("select count(*) from alert.deliveries") == [(1,)]
+    assert ("firing",) in execute("select state from alert.conditions")
+    assert ("clear",) not in execute("select state from alert.conditions where rule = 'cpu_high'")

@@ -64,7 +64,7 @@ def test_rows_are_what_plain_sql_gives_and_a_second_run_writes_none(
     stored = tree.stored(key, partition, end)
     assert len(stored) > 10
     assert agree(stored, tree.by_sql(width, partition, end))
-    assert first.check("keeps_every_sample").passed
+    assert first.success
     second = tree.roll_up(key, partition, now=later)
     assert second.figures("rows_written", "rows_deleted") == (0, 0)
     assert second.figures("dagster/partition_row_count") == first.figures("rows_new")
@@ -103,7 +103,7 @@ def test_refresh_computes_what_changed_and_ends_as_from_scratch(tree: Tree) -> N
     assert outcome.stored is not None
     assert (outcome.stored.new, outcome.stored.changed) == (3, 3)
     tree.move(leaf, None, HOUR + 12 * MINUTE)
-    assert tree.roll_up(ROLLUP_5MIN, HOUR).check("keeps_every_sample").passed
+    assert tree.roll_up(ROLLUP_5MIN, HOUR).success
     stored = tree.stored(ROLLUP_5MIN, HOUR, HOUR + ONE_HOUR)
     assert agree(stored, tree.by_sql(5 * MINUTE, HOUR, HOUR + ONE_HOUR))
     assert len([row for row in stored if row[0] == top]) == 3

@@ -154,7 +154,7 @@ def test_runs_never_become_a_storm(pauses: list[int]) -> None:
     memory, at, asked = Memory(NOW, NOW), NOW, 0
     for pause in pauses:
         at += pause * SECOND
-        memory = replace(remembered(memory.to_text(), now=at), looked_at=at)
+        memory = remembered(memory.to_text(), now=at)
         after = take_run(memory)
         if after is not None:
             memory, asked = after, asked + 1
