@@ -22,6 +22,7 @@ from dagster import (
 )
 from psycopg.rows import class_row
 
+from resmon_assets.alert.looking import wait_until_due
 from resmon_assets.alert.messages import composer
 from resmon_assets.alert.planner import Planned, plan_due
 from resmon_assets.naming import (
@@ -111,6 +112,8 @@ def alert_alerts(
         ui_url=settings.ui_url, templates_path=None if templates is None else str(templates)
     )
     with errors_sorted(context), postgres.connect(autocommit=True) as connection:
+        early = wait_until_due(connection, now=clock.now())
+        time.sleep(early.total_seconds())
         planned = plan_due(connection, now=clock.now())
         delivered = deliver_due(
             connection,

@@ -87,10 +87,22 @@ _GONE = {
 """Why a subject that nothing is said of is over."""
 
 
+AHEAD = timedelta(seconds=5)
+"""A run is asked for so long before something is due: its process takes as long to start. One that
+is earlier waits."""
+
+
+def wait_until_due(connection: psycopg.Connection, *, now: datetime) -> timedelta:
+    """How long a run has to wait for what it was asked for; at most `AHEAD`."""
+    due = next_due(connection)
+    wait = timedelta(0) if due is None else due - now
+    return wait if timedelta(0) < wait <= AHEAD else timedelta(0)
+
+
 def is_due(connection: psycopg.Connection, *, now: datetime) -> bool:
     """Whether somebody is to be told of something, or a message waits for its next attempt."""
     due = next_due(connection)
-    if due is not None and due <= now:
+    if due is not None and due <= now + AHEAD:
         return True
     row = connection.execute(load_query("alert", "has_due_delivery"), {"now": now}).fetchone()
     return row is not None and bool(row[0])

@@ -25,6 +25,8 @@ from resmon_assets.alert.assets import (
     judge,
     read_stored,
 )
+from resmon_assets.alert.looking import wait_until_due
+from resmon_assets.alert.planner import next_due
 from resmon_assets.alert.supervision import BURST_RUNS, START_GRACE, Memory
 from resmon_assets.definitions import build_defs
 from resmon_assets.observing import observe
@@ -179,6 +181,23 @@ def test_a_run_is_asked_for_when_something_is_due_and_none_is_under_way(
     under_way = look(postgres, instance)
     assert not under_way.run_requests
     assert str(under_way.skip_reason and under_way.skip_reason.skip_message) == "a run is under way"
+
+
+def test_a_run_begins_with_what_is_due_when_its_process_has_started(
+    postgres: PostgresResource, instance: DagsterInstance, now: datetime
+) -> None:
+    """Would let back: an alert that waits for one more look although its run takes seconds to
+    start, or a run that is too early and finds nothing to do.
+    """
+    run(postgres, instance, now=now)
+    see(postgres, 3.0, at=datetime.now(UTC))
+    assert look(postgres, instance).run_requests
+    with postgres.connect() as connection:
+        due = next_due(connection)
+        assert due is not None
+        assert wait_until_due(connection, now=due - 3 * SECOND) == 3 * SECOND
+        assert wait_until_due(connection, now=due + SECOND) == timedelta(0)
+        assert wait_until_due(connection, now=due - MINUTE) == timedelta(0)
 
 
 def test_a_collector_that_stores_nothing_is_an_alert_but_not_at_once(
