@@ -194,6 +194,9 @@ def _export(asked: _Asked, *, output: Path | None, is_resumed: bool) -> None:
         job = _Job(asked, now=now)
         with standard_output() as file:
             job.run(RowWriter(asked.kind, file))
+        if not job.row_count:
+            span = [render.time_text(at) for at in (job.question.start, job.question.end)]
+            render.note(f"No rows from {span[0]} to {span[1]} UTC.")
         return
     noted = noted_question(path) if asked.kind in RESUMABLE else None
     if noted is not None and not is_resumed:

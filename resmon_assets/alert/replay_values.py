@@ -135,7 +135,8 @@ def longest_gap_of(rule: str, owner: Server | Organization) -> timedelta:
         return SUSPICIOUS_GAPS * FILE_SYSTEMS_EVERY
     if isinstance(owner, Server) and rule in (*SAMPLE_RULES, *COVERAGE_RULES):
         return max(LONGEST_GAP, gap_of(owner))
-    return LONGEST_GAP
+    # What assets tell holds until they tell something else.
+    return timedelta.max
 
 
 def read_slices(

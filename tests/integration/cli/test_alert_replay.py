@@ -314,6 +314,11 @@ def test_reports_and_forecasts_are_replayed(
     )["now"]["subjects"]
     assert (disk["name"], disk["severity"]) == ("web-1 /var", "critical")
     assert disk["open_minutes"] == 3 * 24 * 60
+    # What an asset tells holds until the next day.
+    (later,) = replayed(
+        resmon, "disk_full_soon", "--from", (START - 3 * DAY).isoformat(), "--for", "1h"
+    )["changed"]["subjects"]
+    assert later["open_minutes"] == 2 * 24 * 60
 
 
 def test_reasons_of_forecasts_are_those_of_live_judging() -> None:

@@ -164,6 +164,8 @@ def test_texts_and_times_of_alerts_read_back(
         assert frame.equals(table), kind
     few = exported(resmon, tmp_path / "b.parquet", *what, "--severity", "critical")
     assert pl.read_parquet(few).height == len(NASTY) // 2
+    silent = resmon("export", *what, "--format", "ndjson", "--rule", "disk_high")
+    assert (silent.output, silent.told[:8]) == ("", "No rows ")
     none = exported(resmon, tmp_path / "c.csv", *what, "--rule", "disk_high")
     assert len(none.read_text().splitlines()) == 1
     assert (
