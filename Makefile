@@ -50,7 +50,7 @@ bench: $(READY)  ## all benchmarks, one JSON line per figure; `make bench-NAME` 
 bench-setup: $(READY)  ## ClickHouse as a reference for bench-tiers (500 MB)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r benchmarks/requirements.lock
 
-bench-dagster: $(READY)  ## what a day adds to Dagster's own database (ARGS="--runs 2"); takes six minutes
+bench-dagster: $(READY)  ## what a day adds to Dagster's own database (ARGS="--runs 2"); takes eight minutes
 	@exec $(BIN)/python benchmarks/event_log.py $(ARGS)
 
 bench-%: $(READY)
