@@ -69,10 +69,10 @@ def grant(role: str, organization: str | None, *, is_all: bool) -> None:
 @click.argument("organization", required=False)
 @click.option("--all", "is_all", is_flag=True, help="Every grant that the role has.")
 def revoke(role: str, organization: str | None, *, is_all: bool) -> None:
-    """Take the grant of ORGANIZATION away from ROLE; the role need not exist any more.
+    """Take a grant away from ROLE.
 
-    It holds from the role's next statement on. An open transaction at REPEATABLE READ and an open
-    cursor go on with what they saw.
+    The role need not exist any more. It holds from the role's next statement on. An open
+    transaction at REPEATABLE READ and an open cursor go on with what they saw.
     """
     _check_one_given(organization, is_all=is_all)
     with data_connection() as connection:
