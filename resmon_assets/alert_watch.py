@@ -46,6 +46,10 @@ KEEP_UP_FIRING_EVERY = timedelta(minutes=10)
 """The same of an open alert: for a person who looks at it."""
 FORGET_EVERY = timedelta(hours=1)
 FEW_SERVERS = 100
+MANY_CONDITIONS = 1_000
+READ_MANY_EVERY = timedelta(seconds=60)
+"""When so much is wrong at once, what others did is read more seldom: ten thousand conditions take
+a collector a fifth of a second. A step that is stored finds out by itself."""
 
 NOT_COLLECTED = "{name} is not collected any more"
 SWITCHED_OFF = "the rule {rule} is switched off for {name}"
@@ -132,6 +136,7 @@ class AlertWatch:
         self._known: dict[int, dict[Key, _Known]] = {}
         # Servers of which a rule knows something that is not over.
         self._active: set[int] = set()
+        self._next_read: datetime | None = None
         self._next_forget: datetime | None = None
 
     # What holds
@@ -151,10 +156,13 @@ class AlertWatch:
         """
         with connection.transaction():
             self._follow_rules(connection, servers)
-            # Of a large fleet all: the names of its servers would cost more than the rows.
-            few = self._servers if len(self._servers) < FEW_SERVERS else None
-            conditions = read_conditions(connection, SAMPLE_RULES, server_ids=few)
-        self._follow_conditions(conditions)
+            if self._next_read is None or now >= self._next_read:
+                # Of a large fleet all: its ids would cost more than the rows.
+                few = self._servers if len(self._servers) < FEW_SERVERS else None
+                conditions = read_conditions(connection, SAMPLE_RULES, server_ids=few)
+                self._follow_conditions(conditions)
+                is_much = len(conditions) > MANY_CONDITIONS
+                self._next_read = now + READ_MANY_EVERY if is_much else now
         with connection.transaction():
             self._end_what_is_left(connection, now=now)
             if self._next_forget is None or now >= self._next_forget:
@@ -168,6 +176,7 @@ class AlertWatch:
             self._book = read_rule_book(connection)
             self._watched = {}
         if servers is not self._listed:
+            self._next_read = None
             self._servers = {server.server_id: server for server in servers}
             self._watched = {}
             for number in self._seen.keys() - self._servers.keys():
@@ -547,7 +556,7 @@ class _Judging:
         before = None if found is None else found.condition
         if before is None and _is_below(rule, observation):
             return
-        self._note(step(rule, _held(before, observation.at, gap), observation))
+        self._note(step(rule, before, observation, longest_gap=max(LONGEST_GAP, gap)))
 
     def _note(self, one: Step) -> None:
         """Remember what a value did."""
@@ -592,13 +601,6 @@ def _is_below(rule: Rule, observation: Observation) -> bool:
     """Whether a value of a subject of which nothing is known changes nothing."""
     value = observation.value
     return value is None or (rule.direction == "above" and value < rule.levels[0].trigger)
-
-
-def _held(before: Condition | None, at: datetime, gap: timedelta) -> Condition | None:
-    """What is known, for values that come further apart than the machine takes for one stretch."""
-    if before is None or at - before.last_at > gap or at - before.last_at <= LONGEST_GAP:
-        return before
-    return replace(before, last_at=at - LONGEST_GAP)
 
 
 def _is_active(known: Mapping[Key, _Known]) -> bool:

@@ -158,7 +158,8 @@ def acknowledge(
 ) -> AlertHead:
     """Take an alert on: it is not announced again by itself, unless it gets worse.
 
-    One that somebody has acknowledged already changes hands.
+    One that somebody else has acknowledged changes hands; who has it already, and says nothing new,
+    changes nothing.
 
     Returns:
         The alert as it was before.
@@ -502,6 +503,8 @@ def _change_by_person(
                 "note can still be added."
             )
             raise AlertOver(msg)
+        if not note and _is_done(head, act, actor):
+            return head
         if act.state == "resolved":
             connection.execute(
                 load_query("alert", "dismiss_condition"),
@@ -520,6 +523,13 @@ def _change_by_person(
             },
         )
     return head
+
+
+def _is_done(head: AlertHead, act: _Act, actor: str) -> bool:
+    """Whether the alert is already as the person wants it."""
+    if act.state == "acknowledged":
+        return head.acknowledged_by == actor and head.state == "acknowledged"
+    return head.state == act.state
 
 
 def _unknown(alert_id: int) -> AlertUnknown:

@@ -238,8 +238,10 @@ def test_taking_on_and_giving_back_leave_the_condition_alone(
     """Would let back: an acknowledged alert whose end is not noticed."""
     [subject] = add_servers(postgres_connection, 1)
     opened, alert_id = open_one(postgres_connection, subject)
+    unacknowledge(postgres_connection, alert_id, actor="bob", now=NOW)
     head = acknowledge(postgres_connection, alert_id, actor="alice", now=NOW)
     assert (head.state, head.acknowledged_by) == ("open", None)
+    acknowledge(postgres_connection, alert_id, actor="alice", now=NOW)
     head = unacknowledge(postgres_connection, alert_id, actor="alice", now=NOW)
     assert (head.state, head.acknowledged_by) == ("acknowledged", "alice")
     acknowledge(postgres_connection, alert_id, actor="bob", now=NOW, note="on it")

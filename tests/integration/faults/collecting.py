@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.fleet import end_with_parent
+from resmon_assets.alert_watch import AlertWatch
 from resmon_assets.raw.collector import Collector, Figures
 from resmon_assets.raw.difference import status_of
 from resmon_resources.collector_storage import CollectorStorage
@@ -42,6 +43,7 @@ def collect(setup: dict[str, Any]) -> None:
         select=lambda _: 0,
         status_of=status_of,
         refused=RefusedRows(spool),
+        watch=AlertWatch(),
     )
     if storage.open(now()) is not None:
         say("refused")

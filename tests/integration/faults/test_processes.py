@@ -12,6 +12,7 @@ import pytest
 
 from resmon_resources import collector_registry as registry
 from resmon_resources import migrations
+from resmon_resources.alert_rules import ALL, RuleChange, set_rule
 from resmon_resources.embedded_postgres import EmbeddedPostgres
 from resmon_resources.postgres import PostgresResource
 from resmon_resources.postgres_connection import open_connection
@@ -22,6 +23,8 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 SERVERS = 8
 AWAY_SECONDS = 8
 COLLECTOR_LIMIT_SECONDS = 60
+WAIT_SECONDS = 25
+"""For which a server cannot be read until that is told; the kill comes earlier."""
 BATCH_AND_ANSWER_SECONDS = 2.5
 """An answer takes a part of a second, and waits at most one more for its batch."""
 
@@ -225,3 +228,80 @@ def test_a_hung_collector_that_wakes_up_ends_by_itself(world, record):
     record("Processes", "a hung collector is fenced, then wakes up", promise, balance, seen)
     assert balance.doubled == 0
     assert set(balance.causes) <= {"collector_down"}, balance
+
+
+def tell_of_outages_after(world, *, seconds):
+    """The rule of servers that cannot be read, with another waiting time."""
+    with world.postgres.connect() as connection:
+        set_rule(
+            connection,
+            "unreachable",
+            RuleChange(for_seconds=seconds),
+            scope=ALL,
+            changed_by="test",
+            now=datetime.now(UTC),
+        )
+
+
+def outages_of(world):
+    """Alerts of servers that cannot be read: server, begin, opening."""
+    return world.rows(
+        "select server_id, began_at, opened_at from alert.alerts where rule = 'unreachable'"
+        " order by server_id"
+    )
+
+
+def test_a_collector_killed_while_an_alert_waits_delays_nothing(world, record):
+    """Would let back: a waiting time that begins anew with each collector, or two alerts of one
+    outage."""
+    world.start_fleet(SERVERS, faults="refuse", faulty_share=0.25)
+    tell_of_outages_after(world, seconds=WAIT_SECONDS)
+    assert world.start_collector("first").first_line == "claimed"
+    pending = "select 1 from alert.conditions where rule = 'unreachable' and state = 'pending'"
+    world.wait_until(f"{pending} having count(*) = 2")
+    start = datetime.now(UTC)
+    world.collectors[0].kill()
+    world.collectors[0].process.wait(20)
+    assert outages_of(world) == []
+    deadline = time.monotonic() + 20
+    while world.start_collector("second").first_line != "claimed":
+        assert time.monotonic() < deadline, "the lock of a dead collector is held"
+        time.sleep(0.2)
+    world.wait_until("select 1 from alert.alerts having count(*) = 2", seconds=WAIT_SECONDS + 60)
+    balance, _ = finish(world, start)
+    outages = outages_of(world)
+    waits = [(opened - began).total_seconds() for _, began, opened in outages]
+    seen = f"one alert each of two servers, {max(waits):.0f} s after the outage began"
+    promise = f"opens {WAIT_SECONDS} s after the outage began, once"
+    record("Processes", "SIGKILL of the collector while alerts wait", promise, balance, seen)
+    assert [server_id for server_id, _, _ in outages] == world.of("refuse")
+    assert all(began < start for _, began, _ in outages)
+    assert all(WAIT_SECONDS <= wait < WAIT_SECONDS + 15 for wait in waits), outages
+
+
+def test_an_outage_while_the_database_is_away_is_told_with_its_own_time(crashing, server, record):
+    """Would let back: servers that went away unseen because PostgreSQL was away as well, or were
+    told of as if they had gone when it came back."""
+    start = begin(crashing)
+    tell_of_outages_after(crashing, seconds=10)
+    time.sleep(11)  # rules are read again every ten seconds
+    os.kill(server.pid, signal.SIGKILL)
+    assert crashing.simulator is not None
+    crashing.simulator.kill()
+    gone_at = datetime.now(UTC)
+    time.sleep(WAIT_SECONDS + 15)
+    server.start()
+    back_at = datetime.now(UTC)
+    crashing.wait_until(f"select 1 from alert.alerts having count(*) = {SERVERS}", seconds=90)
+    figures = crashing.stop()
+    balance = crashing.balance(crashing.of(""), start, gone_at - timedelta(seconds=6))
+    outages = outages_of(crashing)
+    early = sum(opened < back_at for _, _, opened in outages)
+    seen = f"{len(outages)} alerts, {early} of them opened in the time in which it was away"
+    promise = "no sample lost; each outage is told once, with the time at which it was one"
+    fault = "SIGKILL of PostgreSQL, then all servers go away"
+    record("Processes", fault, promise, balance, seen)
+    assert [server_id for server_id, _, _ in outages] == crashing.of("")
+    assert early == SERVERS, outages
+    assert all(gone_at <= began for _, began, _ in outages), outages
+    assert (balance.lost, balance.doubled, figures["lost"]) == (0, 0, 0), (balance, figures)
