@@ -217,6 +217,17 @@ def run_collector(setup: dict[str, Any]) -> None:
     print(json.dumps(result), flush=True)
 
 
+def cpu_ms_by_rules(
+    slices: Sequence[Slice], *, first: float, end: float
+) -> dict[bool, list[float]]:
+    """CPU-ms per sample of the intervals that lie in [first, end), with rules and without."""
+    costs: dict[bool, list[float]] = {True: [], False: []}
+    for one in slices:
+        if first <= one.number <= end - 1 and one.samples:
+            costs[one.has_rules].append(1000 * one.cpu_seconds / one.samples)
+    return costs
+
+
 @dataclass
 class CollectorProcess:
     """A collector under measurement."""
@@ -660,13 +671,12 @@ class Report:
 
     def _rules(self) -> None:
         """What judging costs the collector, where intervals with it and without took turns."""
-        first = self.times.measured_from / self.params["interval_seconds"]
-        last = self.times.steady_to / self.params["interval_seconds"] - 1
-        costs: dict[bool, list[float]] = {True: [], False: []}
-        for result in self.results:
-            for one in (Slice(**values) for values in result["slices"]):
-                if first <= one.number <= last and one.samples:
-                    costs[one.has_rules].append(1000 * one.cpu_seconds / one.samples)
+        interval = self.params["interval_seconds"]
+        costs = cpu_ms_by_rules(
+            [Slice(**values) for result in self.results for values in result["slices"]],
+            first=self.times.measured_from / interval,
+            end=self.times.steady_to / interval,
+        )
         if not all(costs.values()):
             return
         without = median(costs[False])

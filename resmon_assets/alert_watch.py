@@ -51,6 +51,10 @@ READ_MANY_EVERY = timedelta(seconds=60)
 """When so much is wrong at once, what others did is read more seldom: ten thousand conditions take
 a collector a fifth of a second. A step that is stored finds out by itself."""
 
+NOT_STORED = (psycopg.DataError, psycopg.IntegrityError, psycopg.errors.LockNotAvailable)
+"""Errors of alerts that leave their samples alone: a value that cannot be stored, or a row that
+somebody holds for longer than a collector waits."""
+
 NOT_COLLECTED = "{name} is not collected any more"
 SWITCHED_OFF = "the rule {rule} is switched off for {name}"
 NOT_MOUNTED = "{name} is not mounted any more"
@@ -314,13 +318,14 @@ class AlertWatch:
                 # A savepoint: what is wrong with an alert must not keep a sample from its table.
                 with connection.transaction():
                     self._store(connection, suspects, outcome, stored, now=now, is_part=is_part)
-            except (psycopg.DataError, psycopg.IntegrityError) as error:
+            except NOT_STORED as error:
                 logger.error(  # noqa: TRY400 - the statement says it all
                     "alerts of %d servers were not stored, their samples are: %s",
                     len({one.subject.server_id for one in stored}),
                     error,
                 )
-                outcome.known = {}
+                # As if nothing had been judged: the next values of these servers begin here again.
+                outcome.known, outcome.seen, outcome.newest = {}, {}, {}
         return lambda: self._accept(outcome)
 
     def _suspects(self, new: NewRows, calm: dict[int, Sample]) -> dict[int, _Batch]:

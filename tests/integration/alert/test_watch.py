@@ -528,6 +528,26 @@ def test_an_alert_that_cannot_be_stored_costs_no_sample(
     assert site.events() == [("web-1", "host_key_changed opened", 60.0)]
 
 
+def test_an_alert_that_somebody_holds_costs_no_sample_and_is_judged_later(
+    site: Site, postgres: PostgresResource
+) -> None:
+    """Would let back: a fleet that nobody stores because a transaction forgot to end; or a reboot
+    that is forgotten with it."""
+    server = site.add("web-1")
+    site.follow()
+    site.connection.execute("set lock_timeout = '100ms'")
+    site.commit(a_sample(server, 0, cpu=95.0))
+    with postgres.connect() as somebody:
+        somebody.execute("select from alert.conditions for update")
+        committed = site.commit(a_sample(server, 30, uptime_seconds=10))
+        somebody.rollback()
+    assert committed.inserted == 1
+    assert site.events() == []
+    site.commit(a_sample(server, 60, uptime_seconds=40))
+    assert site.events() == [("web-1", "reboot opened", 60.0)]
+    assert site.rows("select rule, state from alert.conditions") == [("reboot", "firing")]
+
+
 def test_a_row_that_is_refused_leaves_the_judgement_of_the_others(
     postgres: PostgresResource,
 ) -> None:
