@@ -363,9 +363,9 @@ def _effect_text(silence: Silence, situation: Situation, *, now: datetime) -> st
 
 
 def _rule_text(row: Mapping[str, Any]) -> str:
-    """`sundays 02:00 for 3h, Europe/Berlin`, or its two ends."""
+    """`sundays 02:00 for 3h, Europe/Berlin`, or `once`."""
     if row["weekday"] is None:
-        return f"{_short(row['starts_at'])} to {_short(row['ends_at'])} UTC"
+        return "once"
     length = duration_notation(row["duration_minutes"] * 60)
     day = DAYS[row["weekday"] - 1]
     until = "" if row["ends_at"] is None else f", until {_short(row['ends_at'])} UTC"

@@ -171,6 +171,9 @@ def severity_text(severity: str) -> Text:
 
 def told_text(alert: ListedAlert) -> str:
     """Who has it, who was told, or why nobody was."""
+    if alert.resolved_by is not None:
+        by = "by itself" if alert.resolved_by == "condition" else f"by {alert.resolved_by}"
+        return f"over {by}" + (f", told to {', '.join(alert.told_to)}" if alert.told_to else "")
     if alert.acknowledged_by is not None:
         return f"{alert.acknowledged_by} has it"
     if alert.told_to:

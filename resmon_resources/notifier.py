@@ -16,6 +16,7 @@ import logging
 import os
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -84,6 +85,7 @@ def deliver_due(
     limit_seconds: float,
     compose: Compose,
     environment: Mapping[str, str] | None = None,
+    sender: Sender | None = None,
 ) -> Delivered:
     """Send what is due, the oldest of each route first, several routes at the same time.
 
@@ -95,6 +97,7 @@ def deliver_due(
         limit_seconds: after it no other message is begun; those under way take 15 s at most.
         compose: makes the words.
         environment: where `env:` targets are read; None: of this process.
+        sender: one that is kept for several calls, without jobs under way; None: one of this call.
 
     Raises:
         ValueError: the connection is in a transaction.
@@ -106,8 +109,8 @@ def deliver_due(
     if not _one(connection, "lock_deliveries", {})[0]:
         return Delivered(is_busy=True)
     try:
-        with Sender() as sender:
-            run = _Run(connection, sender, now, compose, environment)
+        with nullcontext(sender) if sender is not None else Sender() as used:
+            run = _Run(connection, used, now, compose, environment)
             return run.all_due(limit_seconds=limit_seconds)
     finally:
         if not connection.broken:

@@ -48,7 +48,7 @@ class PlannedDelivery:
 
     Attributes:
         route: its name.
-        kind: as in alert.deliveries.
+        kind: as in alert.deliveries: `digest` is what came when the messages of the hour were used.
         alert_ids: all alerts that it tells of.
         content: what it tells.
     """
@@ -183,12 +183,14 @@ class _Item:
     change: Change
 
     @property
-    def order(self) -> tuple[bool, int, int, int]:
-        """Most urgent first; ends last; then as they came."""
+    def order(self) -> tuple[bool, int, int, datetime, str, int]:
+        """Most urgent first; ends last; then as they came, by name."""
         return (
             self.change == "resolved",
             -URGENCY[self.alert.severity],
             CHANGES.index(self.change),
+            self.alert.opened_at,
+            self.alert.subject_name,
             self.alert.alert_id,
         )
 
@@ -305,16 +307,20 @@ class _Planner:
         return frozenset(one.alert_id for one in self.situation.waiting if one.kind == "escalated")
 
     def _matches(self, route: Route, alert: AlertNow) -> bool:
-        """Whether a route is for an alert; that of a group when it is for any of its members."""
+        """Whether a route is for an alert, or for one that this one speaks for.
+
+        These are the members of a group, and the servers behind a jump host.
+        """
         if URGENCY[alert.severity] < URGENCY[route.minimum_severity]:
             return False
         if self._is_for(route, alert, alert.rule):
             return True
-        return alert.rule == GROUP_RULE and any(
-            self._is_for(route, member, rule)
-            for number in self.members_of.get(alert.alert_id, ())
-            for member in [self.situation.alerts[number]]
-            for rule in (GROUP_RULE, member.rule)
+        spoken_for = self.members_of.get(alert.alert_id, self._behind.get(alert.alert_id, ()))
+        return any(
+            self._is_for(route, other, rule)
+            for number in spoken_for
+            for other in [self.situation.alerts[number]]
+            for rule in (alert.rule, other.rule)
         )
 
     def _is_for(self, route: Route, alert: AlertNow, rule: str) -> bool:
@@ -375,7 +381,8 @@ class _Planner:
         for bundle in bundles[:room]:
             self._tell(route, bundle)
             self._deliver(route, bundle)
-        rest = [item for bundle in bundles[room:] for item in bundle]
+        late = bundles[room:]
+        rest = [item for bundle in late for item in bundle]
         if not rest:
             return
         free_at = (
@@ -383,7 +390,7 @@ class _Planner:
         )
         if free_at <= self.now:
             self._tell(route, rest)
-            self._deliver(route, rest, "digest")
+            self._deliver(route, rest, "digest", is_summed=len(late) > 1)
             return
         self.moments.append(free_at)
         for item in rest:
@@ -399,29 +406,34 @@ class _Planner:
                 self.moments.append(self.now + timedelta(seconds=alert.remind_seconds))
 
     def _deliver(
-        self, route: Route, items: Sequence[_Item], kind: Literal["digest"] | None = None
+        self,
+        route: Route,
+        items: Sequence[_Item],
+        kind: Literal["digest"] | None = None,
+        *,
+        is_summed: bool = False,
     ) -> None:
-        """One message."""
+        """One message; a digest of a single bundle reads like any other."""
         first = sorted(items, key=lambda item: item.order)
         alerts = tuple(
             shown(item.alert, item.change, self.situation) for item in first[:DIGEST_SHOWN]
         )
         content = Content(
-            kind=kind or first[0].change,
+            kind="digest" if is_summed else first[0].change,
             decided_at=self.now,
             alerts=alerts,
             alert_count=len(items),
-            counts=_counts(items) if kind == "digest" else (),
-            remarks=tuple(self._remarks(items)) if kind is None else (),
+            counts=_counts(items) if is_summed else (),
+            remarks=() if is_summed else tuple(self._remarks(items)),
         )
         ids = tuple(item.alert.alert_id for item in first)
-        self.deliveries.append(PlannedDelivery(route.name, content.kind, ids, content))
+        self.deliveries.append(PlannedDelivery(route.name, kind or content.kind, ids, content))
 
     def _remarks(self, items: Iterable[_Item]) -> Iterable[str]:
         """What else is to be said: who is not told of one by one."""
         for item in items:
-            behind = self._behind.get(item.alert.alert_id, 0)
-            if behind:
+            behind = len(self._behind.get(item.alert.alert_id, ()))
+            if behind and item.change != "resolved":
                 servers = "1 server" if behind == 1 else f"{behind} servers"
                 yield (
                     f"{servers} behind {item.alert.subject_name} can not be read either; they are "
@@ -429,12 +441,14 @@ class _Planner:
                 )
 
     @cached_property
-    def _behind(self) -> Counter[int]:
-        """Alert of a jump host -> servers behind it that can not be read."""
-        return Counter(
-            found.alert_id
-            for server_id in self.situation.silent_servers
-            if (found := self.situation.jump_host_alert(server_id)) is not None
+    def _behind(self) -> Mapping[int, Sequence[int]]:
+        """Alert of a jump host -> alerts of the servers behind it that can not be read."""
+        return _by_group(
+            {
+                alert.alert_id: found.alert_id
+                for server_id, alert in self.situation.silent_servers.items()
+                if (found := self.situation.jump_host_alert(server_id)) is not None
+            }
         )
 
     def _give_up_ends(self) -> None:
@@ -525,7 +539,7 @@ def _explaining_rules(alert: AlertNow) -> tuple[str, ...]:
 
 
 def _bundles(items: Sequence[_Item], group_of: Mapping[int, int]) -> list[list[_Item]]:
-    """What goes into one message: one change of a group, of a rule, or of a server."""
+    """What goes into one message: one change of a group, of a rule, or of a server; all ends."""
     by_rule = Counter((item.change, item.alert.rule) for item in items)
     found: dict[tuple[object, ...], list[list[_Item]]] = {}
     for item in items:
@@ -534,7 +548,9 @@ def _bundles(items: Sequence[_Item], group_of: Mapping[int, int]) -> list[list[_
         if alert.rule == GROUP_RULE:
             group = alert.alert_id
         key: tuple[object, ...] = ("alert", item.change, alert.alert_id)
-        if group is not None:
+        if item.change == "resolved":
+            key = ("ends",)
+        elif group is not None:
             key = ("group", item.change, group)
         elif by_rule[item.change, alert.rule] > 1:
             key = ("rule", item.change, alert.rule)

@@ -86,7 +86,10 @@ def test_a_reminder_comes_until_somebody_takes_it_on() -> None:
     alert = world.open()
     world.plan()
     assert world.last.next_at == START + 4 * HOUR
-    world.later(4 * HOUR)
+    world.later(HOUR)
+    assert world.told() == []
+    assert world.last.next_at == START + 4 * HOUR
+    world.later(3 * HOUR)
     assert world.told() == [f"ops reminder: {alert}"]
     world.change(alert, state="acknowledged", acknowledged_by="ada")
     world.later(4 * HOUR)
@@ -263,17 +266,29 @@ def test_a_more_urgent_alert_is_not_explained_away() -> None:
 
 
 def test_what_a_route_is_not_told_of_explains_nothing_to_it() -> None:
-    """Would let back: a team whose server is down behind another team's jump host and that hears
-    of neither.
+    """Would let back: a route for CPUs only that misses one because the server is away, too."""
+    world = World(routes=(Route("cpus", rules=frozenset({"cpu_high"})), Route("all")))
+    world.servers = fleet(1)
+    away = world.open("unreachable", 1, severity="critical")
+    busy = world.open("cpu_high", 1)
+    assert sorted(world.told()) == [f"all opened: {away}", f"cpus opened: {busy}"]
+
+
+def test_a_jump_host_speaks_to_all_who_have_servers_behind_it() -> None:
+    """Would let back: a team that is told of each server behind another team's jump host, or of
+    nothing.
     """
-    world = World(routes=(Route("paris", organization_ids=frozenset({2})), Route("all")))
+    world = World(routes=(Route("paris", organization_ids=frozenset({2})),))
     world.servers = {
         1: ServerNow("bastion", 3, "bastion.example.org"),
         2: ServerNow("web-2", 2, jump_hosts=("bastion.example.org",)),
+        3: ServerNow("web-3", 3, jump_hosts=("bastion.example.org",)),
     }
     jump_host = world.open("unreachable", 1, severity="critical")
-    behind = world.open("unreachable", 2, severity="critical")
-    assert sorted(world.told()) == [f"all opened: {jump_host}", f"paris opened: {behind}"]
+    world.open("unreachable", 3, severity="critical")
+    assert world.told() == []
+    world.open("unreachable", 2, severity="critical")
+    assert world.told() == [f"paris opened: {jump_host}"]
 
 
 # Groups
@@ -428,6 +443,22 @@ def test_a_group_that_a_person_resolved_stays_quiet() -> None:
     assert world.told() == []
 
 
+def test_a_group_is_quiet_while_all_of_its_members_are_silenced() -> None:
+    """Would let back: a group that reminds of servers in maintenance, or ends with its begin."""
+    world = World(servers=fleet(4))
+    lose(world, 1, 2, 3, 4)
+    (message,) = world.plan()
+    (group,) = message.alert_ids
+    world.silences = (
+        silence(START + HOUR, START + 6 * HOUR, kind="maintenance", organization_ids={1, 2, 3}),
+    )
+    world.later(5 * HOUR)
+    assert world.told() == []
+    assert world.alerts[group].is_open
+    world.later(HOUR)
+    assert world.told() == [f"ops reminder: {group}"]
+
+
 # Messages and their rate
 
 
@@ -472,4 +503,15 @@ def test_beyond_the_rate_one_digest_tells_the_rest() -> None:
     assert world.last.next_at == START + 15 * MINUTE
     world.resolve(gone)
     world.later(14 * MINUTE)
-    assert world.told() == [f"ops digest: {stays}"]
+    (last,) = world.plan()
+    assert (last.kind, last.content.kind, last.alert_ids) == ("digest", "opened", (stays,))
+
+
+def test_ends_come_in_one_message() -> None:
+    """Would let back: a mail for each rule when a storm is over."""
+    world = World(servers=fleet(3))
+    alerts = [world.open(rule, n) for n in (1, 2, 3) for rule in ("cpu_high", "memory_high")]
+    world.plan()
+    regain(world, alerts)
+    (message,) = world.plan()
+    assert sorted(message.alert_ids) == alerts
