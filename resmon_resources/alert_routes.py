@@ -245,7 +245,7 @@ def count_open_alerts(connection: psycopg.Connection[Any], *, now: datetime) -> 
 
 
 def open_alerts_text(counts: OpenAlerts) -> str:
-    """`3 alerts are open: 1 critical, 2 warning; nobody has taken on 2.`; empty: all is well."""
+    """`3 alerts are open: 1 critical, 2 warning (2 not acknowledged).`; empty: none is open."""
     words = [
         f"{count} {name}"
         for name, count in (
@@ -259,8 +259,8 @@ def open_alerts_text(counts: OpenAlerts) -> str:
         return ""
     verb = "alert is" if counts.total == 1 else "alerts are"
     taken = counts.unacknowledged_count
-    by = "" if not taken else f"; nobody has taken on {'it' if counts.total == 1 else taken}"
-    return f"{counts.total} {verb} open: {', '.join(words)}{by}. See: resmon alert list"
+    nobody = f" ({taken} not acknowledged)" if taken else ""
+    return f"{counts.total} {verb} open: {', '.join(words)}{nobody}. See: resmon alert list"
 
 
 def _checked(

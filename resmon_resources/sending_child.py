@@ -21,6 +21,9 @@ from resmon_resources.service_urls import scheme_of, without_secrets
 # Channels that render Markdown although Apprise calls their text plain.
 _MARKDOWN_SCHEMES = frozenset({"mmost", "mmosts"})
 _JSON_SCHEMES = frozenset({"json", "jsons"})
+# Read by programs: plain text, although Apprise lets Markdown through.
+_TEXT_SCHEMES = _JSON_SCHEMES | {"xml", "xmls", "form", "forms"}
+_MAIL_SCHEMES = frozenset({"mailto", "mailtos"})
 _SHORT_CHARACTERS = 500
 """A service that takes no more than this is given the short form."""
 
@@ -35,8 +38,6 @@ def main() -> None:
     # A plugin that prints must not be read as an answer.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     lock = threading.Lock()
-    # Why a connection failed is told at this level only; nothing is written anywhere.
-    logging.getLogger("apprise").setLevel(logging.DEBUG)
     # The first URL loads all plugins; before "ready", so that no job pays for it.
     apprise.Apprise.instantiate("json://localhost", suppress_exceptions=True)
     _write(answers, lock, {"ready": True})
@@ -70,6 +71,8 @@ def send(url: str, message: Mapping[str, Any], *, limit_seconds: float) -> dict[
         `error`: None when the service took it, else why not, without secrets; `status`: of the
         HTTP or SMTP answer, None when there was none; `is_unusable`: Apprise cannot use the URL.
     """
+    # Why a connection failed is told at this level only; nothing is written anywhere.
+    logging.getLogger("apprise").setLevel(logging.DEBUG)
     asset = apprise.AppriseAsset(app_id="Resmon", app_desc="Resmon", async_mode=False)
     plugin = apprise.Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
     if plugin is None:
@@ -98,15 +101,14 @@ def send(url: str, message: Mapping[str, Any], *, limit_seconds: float) -> dict[
 
 def _body(plugin: Any, url: str, message: Mapping[str, Any]) -> tuple[str, str | None]:
     """The form of the message that suits the service, and its name for Apprise."""
-    if isinstance(plugin, apprise.plugins.NotifyBase) and plugin.body_maxlen <= _SHORT_CHARACTERS:
+    if plugin.body_maxlen <= _SHORT_CHARACTERS:
         return message["short"], "text"
-    if scheme_of(url) in _MARKDOWN_SCHEMES:
+    scheme = scheme_of(url)
+    if scheme in _MARKDOWN_SCHEMES:
         return message["markdown"], None
-    for name in ("html", "markdown"):
-        if name == "html" and scheme_of(url) not in ("mailto", "mailtos"):
-            continue
-        if str(plugin.resolve_format(name).value) == name and scheme_of(url) not in _JSON_SCHEMES:
-            return message[name], name
+    wanted = "html" if scheme in _MAIL_SCHEMES else "markdown"
+    if scheme not in _TEXT_SCHEMES and str(plugin.resolve_format(wanted).value) == wanted:
+        return message[wanted], wanted
     return message["text"], "text"
 
 
@@ -114,7 +116,7 @@ def _decorate(plugin: Any, url: str, message: Mapping[str, Any]) -> None:
     """What only some services have: headers of an e-mail, fields of a JSON hook."""
     if scheme_of(url) in _JSON_SCHEMES:
         plugin.payload_extras = {"resmon": message["fields"], **plugin.payload_extras}
-    elif scheme_of(url) in ("mailto", "mailtos"):
+    elif scheme_of(url) in _MAIL_SCHEMES:
         plugin.headers = {**message["headers"], **plugin.headers}
 
 

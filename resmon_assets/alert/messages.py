@@ -47,7 +47,8 @@ _ASSETS = {
     "archive_failed": "archive/raw_samples",
     "collector_behind": "raw/server_resource_metrics",
 }
-"""What to look at in Dagster when an alert names no run; other rules have no asset of their own."""
+_SAMPLES, _ALERTS = "raw/server_resource_metrics", "alert/alerts"
+"""What to look at in Dagster when an alert names no run: of servers by samples, of all others."""
 
 _MOUNT_SQL = (
     "select * from resmon.filesystem_usage where server_id = {server} and mount = {mount} "
@@ -235,10 +236,10 @@ def links_of(alert: AlertShown, *, at: datetime, ui_url: str) -> dict[str, str]:
     run_id, asset = alert.details.get("run_id"), alert.details.get("asset")
     if run_id:
         ui = f"{ui_url}/runs/{quote(str(run_id), safe='')}"
-    elif asset or alert.rule in _ASSETS:
-        ui = f"{ui_url}/assets/{quote(str(asset or _ASSETS[alert.rule]).replace('.', '/'))}"
     else:
-        ui = ""
+        usual = _SAMPLES if alert.server_id is not None else _ALERTS
+        path = str(asset or _ASSETS.get(alert.rule, usual)).replace(".", "/")
+        ui = f"{ui_url}/assets/{quote(path)}"
     until = min(alert.resolved_at or at, alert.began_at + timedelta(days=7)) + _MARGIN
     is_open = alert.change != "resolved" and not alert.acknowledged_by
     return {

@@ -195,8 +195,7 @@ def test_open_alerts_are_counted(postgres: PostgresResource, resmon: Resmon) -> 
         assert "2 alerts are open: 1 critical, 1 warning" in told
         assert "2 messages have waited for a quarter of an hour" in told
         assert open_alerts_text(counts) == (
-            "2 alerts are open: 1 critical, 1 warning; nobody has taken on 1. "
-            "See: resmon alert list"
+            "2 alerts are open: 1 critical, 1 warning (1 not acknowledged). See: resmon alert list"
         )
         connection.execute(
             "update alert.alerts set state = 'resolved', resolved_at = now(), resolved_by = 'c'"

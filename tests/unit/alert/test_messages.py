@@ -151,7 +151,8 @@ def test_fields_are_those_of_the_documentation() -> None:
         ({"details": {"run_id": "a/b?c"}}, f"{UI}/runs/a%2Fb%3Fc"),
         ({"details": {"asset": "tier.metrics_1day"}}, f"{UI}/assets/tier/metrics_1day"),
         ({"rule": "quota", "server_id": None}, f"{UI}/assets/rollup/organization_resource_usage"),
-        ({}, ""),
+        ({}, f"{UI}/assets/raw/server_resource_metrics"),
+        ({"rule": "delivery_failed", "server_id": None}, f"{UI}/assets/alert/alerts"),
     ],
 )
 def test_links_lead_to_the_matter(change: dict[str, Any], link: str) -> None:
