@@ -6,12 +6,11 @@ is the business of whoever calls.
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import psycopg
 
-from resmon_assets.alerting import LONGEST_GAP, is_worth_storing, over, step
+from resmon_assets.alerting import is_worth_storing, over, step
 from resmon_resources.alert_records import Condition, Observation, Rule, Step, Subject
 from resmon_resources.alert_rules import RuleBook, read_rule_book
 from resmon_resources.alert_store import Written, read_conditions, write_steps
@@ -102,6 +101,8 @@ def judged(
     steps = [_judge(rule_of(one.subject), known.get(key), one) for key, one in wanted.items()]
     if is_complete:
         for key in known.keys() - wanted.keys():
+            if known[key].state == "clear":
+                continue
             subject = subject_of(key)
             ended = Observation(subject, now, None, reason=gone)
             steps.append(over(rule_of(subject), known[key], ended))
@@ -125,17 +126,11 @@ def subject_of(key: str) -> Subject:
 def _judge(rule: Rule, before: Condition | None, observation: Observation) -> Step:
     """One value by one rule; a rule that is switched off ends what it knows."""
     if rule.is_enabled:
-        return step(rule, _held(before, observation), observation)
-    if before is None:
-        return Step(rule.name, observation.subject, None, None)
-    return over(rule, before, Observation(observation.subject, observation.at, None, SWITCHED_OFF))
-
-
-def _held(before: Condition | None, observation: Observation) -> Condition | None:
-    """What is known, as if the last value had been seen just before this one."""
+        # A value of an asset holds until the next one, however long that takes.
+        return step(rule, before, observation, longest_gap=timedelta.max)
     if before is None or before.state == "clear":
-        return before
-    return replace(before, last_at=max(before.last_at, observation.at - LONGEST_GAP))
+        return Step(rule.name, observation.subject, before, before)
+    return over(rule, before, Observation(observation.subject, observation.at, None, SWITCHED_OFF))
 
 
 def _has_new_peak(result: Step) -> bool:
