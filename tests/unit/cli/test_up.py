@@ -27,6 +27,21 @@ class ClosedPipe(io.StringIO):
         raise BrokenPipeError(errno.EPIPE, "Broken pipe")
 
 
+def test_open_alerts_are_one_line() -> None:
+    """Would let back: a log with the same line every five seconds, or a table that hides alerts."""
+    file = io.StringIO()
+    lines = Screen(Console(file=file))
+    for alerts in ("", "1 alert is open", "1 alert is open", ""):
+        lines.show([], FLEET, now=NOW, alerts=alerts)
+    told = [line.partition("Z ")[2] for line in file.getvalue().splitlines()]
+    assert told[1:] == ["1 alert is open", "No alert is open any more."]
+    terminal = io.StringIO()
+    table = Screen(Console(file=terminal, force_terminal=True, width=100, height=30))
+    table.show([], FLEET, now=NOW, alerts="1 alert is open")
+    table.close()
+    assert "1 alert is open" in terminal.getvalue()
+
+
 def test_lines_carry_the_time_where_they_go_into_a_file() -> None:
     """Would let back: a log of which nobody can say when a service died."""
     file = io.StringIO()
