@@ -75,22 +75,18 @@ def main() -> int:
     parser.add_argument("--size", choices=sorted(SIZES), default="small")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where the database is kept")
     parser.add_argument("--repeats", type=int, default=3, help="medians of so many runs")
+    parser.add_argument("--part", choices=sorted(PARTS), action="append", help="only this part")
     asked = parser.parse_args()
     folder = asked.keep or default_folder(asked.size)
     try:
         with kept(folder, size=asked.size, is_fresh=False) as database:
-            for figure in measure(database.postgres, asked.size, repeats=asked.repeats):
-                emit("replay", figure)
+            for part in asked.part or PARTS:
+                for figure in PARTS[part](database.postgres, asked.size, repeats=asked.repeats):
+                    emit("replay", figure)
     except (NotUsable, ResmonError) as error:
         say(str(error))
         return 1
     return 0
-
-
-def measure(postgres: PostgresResource, size: str, *, repeats: int) -> Iterator[Figure]:
-    """All figures."""
-    yield from replays(postgres, size, repeats=repeats)
-    yield from exports(postgres, size, repeats=repeats)
 
 
 def replays(postgres: PostgresResource, size: str, *, repeats: int) -> Iterator[Figure]:
@@ -176,6 +172,8 @@ def copy_seconds(postgres: PostgresResource, hours: int) -> float:
             pass
     return time.perf_counter() - begun
 
+
+PARTS = {"replay": replays, "export": exports}
 
 if __name__ == "__main__":
     sys.exit(main())
