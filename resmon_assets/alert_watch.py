@@ -23,7 +23,14 @@ import psycopg
 from resmon_assets import alert_values as values
 from resmon_assets.alert_values import NEVER_SEEN, SAMPLE_RULES, Seen
 from resmon_assets.alerting import LONGEST_GAP, is_worth_storing, over, step
-from resmon_resources.alert_records import Condition, Observation, Rule, Step, Subject
+from resmon_resources.alert_records import (
+    Condition,
+    Observation,
+    Rule,
+    Step,
+    Subject,
+    lasting_state,
+)
 from resmon_resources.alert_rules import RuleBook, read_rule_book, rules_fingerprint
 from resmon_resources.alert_store import (
     Key,
@@ -167,11 +174,15 @@ class AlertWatch:
                 self._follow_conditions(conditions)
                 is_much = len(conditions) > MANY_CONDITIONS
                 self._next_read = now + READ_MANY_EVERY if is_much else now
-        with connection.transaction():
-            self._end_what_is_left(connection, now=now)
-            if self._next_forget is None or now >= self._next_forget:
-                self._next_forget = now + FORGET_EVERY
-                forget_old_conditions(connection, now=now)
+        try:
+            with connection.transaction():
+                self._end_what_is_left(connection, now=now)
+                if self._next_forget is None or now >= self._next_forget:
+                    forget_old_conditions(connection, now=now)
+                    self._next_forget = now + FORGET_EVERY
+        except NOT_STORED as error:
+            logger.warning("alerts that are over were not ended, it is tried again: %s", error)
+            self._next_read = None
 
     def _follow_rules(self, connection: psycopg.Connection[Any], servers: Sequence[Server]) -> None:
         """Rules and servers; what is remembered of servers that are new here is read."""
@@ -203,11 +214,8 @@ class AlertWatch:
             if server_id not in self._servers:
                 continue
             mine = self._known.get(server_id, {}).get(key)
-            is_mine_newer = mine is not None and mine.condition.last_at > stored.last_at
-            same = Step(key[0], Subject(key[1], key[1]), stored, mine.condition if mine else None)
-            if mine is None or not is_mine_newer or is_worth_storing(same):
-                mine = _Known(stored, stored.last_at)
-            known.setdefault(server_id, {})[key] = replace(mine, stored_at=stored.last_at)
+            newest = stored if mine is None else _newest(mine.condition, stored)
+            known.setdefault(server_id, {})[key] = _Known(newest, stored.last_at)
         self._known = known
         self._active = {number for number, found in known.items() if _is_active(found)}
 
@@ -600,6 +608,12 @@ def _is_calm(watched: _Watched, last: Sample, sample: Sample) -> bool:
     passed = (sample.collected_at - last.collected_at).total_seconds()
     is_newer = passed > 0
     return is_newer and not values.is_reboot(last.uptime_seconds, uptime, passed_seconds=passed)
+
+
+def _newest(mine: Condition, stored: Condition) -> Condition:
+    """What memory knows, where it differs from what is stored in newer values only."""
+    is_newer = mine.last_at > stored.last_at
+    return mine if is_newer and lasting_state(mine) == lasting_state(stored) else stored
 
 
 def _is_below(rule: Rule, observation: Observation) -> bool:
