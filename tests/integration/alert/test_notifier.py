@@ -19,6 +19,7 @@ from resmon_assets.alert.messages import composer, links_of
 from resmon_resources.alert_content import AlertShown, Content, json_of
 from resmon_resources.notifier import Delivered, deliver_due
 from resmon_resources.postgres import PostgresResource
+from resmon_resources.postgres_connection import load_query
 from tests.fixtures_services import Hook, MailServer, free_port
 
 pytestmark = [pytest.mark.integration]
@@ -243,10 +244,14 @@ def test_a_missing_variable_is_an_error_of_its_route_alone(
 def test_a_route_that_is_off_keeps_its_messages_for_a_day(
     postgres_connection: psycopg.Connection, hook: Hook
 ) -> None:
-    """Would let back: a route that is switched off and still rings, or messages that wait for
-    ever."""
+    """Would let back: a route that is switched off and still rings, messages that wait for ever,
+    or a run each minute for messages that nobody is to send."""
     route(postgres_connection, is_enabled=False)
     number = message(postgres_connection)
+    query = load_query("alert", "has_due_delivery")
+    for hours, is_due in ((1, False), (25, True)):
+        at = {"now": NOW + timedelta(hours=hours)}
+        assert postgres_connection.execute(query, at).fetchall() == [(is_due,)]
     assert deliver(postgres_connection, {"OPS": hook.url()}).waiting == 1
     done = deliver(postgres_connection, {"OPS": hook.url()}, now=NOW + timedelta(hours=25))
     assert (done.dead, done.waiting) == (1, 0)
