@@ -43,7 +43,10 @@ def test_the_shipped_rules_are_read_and_have_no_problem(postgres_connection: Con
         Level("critical", 95, 93),
     )
     assert book.shipped("reboot").rule.remind_seconds is None
-    assert book.shipped("group_unreachable").rule.options == {"minimum_servers": 3}
+    assert book.shipped("group_unreachable").rule.options == {
+        "minimum_servers": 3,
+        "within_seconds": 300,
+    }
 
 
 def test_settings_are_merged_where_they_were_set_and_taken_away(
@@ -86,7 +89,8 @@ def test_options_of_two_settings_at_one_scope_are_merged(postgres_connection: Co
     put(postgres_connection, "group_unreachable", RuleChange(options={"minimum_servers": 9}))
     put(postgres_connection, "group_unreachable", RuleChange(for_seconds=7))
     found = read_rule_book(postgres_connection).rule_for("group_unreachable")
-    assert (found.options, found.for_seconds) == ({"minimum_servers": 9}, 7)
+    options = {"minimum_servers": 9, "within_seconds": 300}
+    assert (found.options, found.for_seconds) == (options, 7)
 
 
 def test_what_cannot_be_is_refused_and_nothing_is_stored(postgres_connection: Connection) -> None:
