@@ -28,6 +28,9 @@ _HOST_SCHEMES = frozenset(
 _BETWEEN = re.compile(r"[\s,]+(?=[A-Za-z][A-Za-z0-9+.-]*://)")
 _PIECES = re.compile(r"[/:@?&=,#;]+")
 _ANY_URL = re.compile(r"\b([A-Za-z][A-Za-z0-9+.-]*)://[^\s'\"<>]+")
+_WORDS = frozenset({"text", "html", "markdown", "true", "false", "post"})
+"""Values of parameters that are ordinary words."""
+
 _SHORTEST = 4
 """Shorter pieces are parts of ordinary words; a password is taken out whatever its length."""
 
@@ -172,7 +175,11 @@ def _secret_pieces(url: str) -> set[str]:
     shown = set()
     if scheme.lower() in _HOST_SCHEMES:
         shown = {host, host.partition(":")[0], host.rpartition(":")[2]}
-    pieces = {rest, userinfo, *_PIECES.split(rest)}
+    path, _, query = rest.partition("?")
+    # Names of parameters are Apprise's words; what stands without a name may be anything.
+    values = [item.partition("=")[2] or item for item in query.split("&")]
+    pieces = {rest, userinfo, *_PIECES.split(path)}
+    pieces |= {piece for value in values for piece in (value, *_PIECES.split(value))} - _WORDS
     kept = {p for p in pieces if len(unquote(p)) >= _SHORTEST and p not in shown}
     return kept | ({password} if password else set())
 

@@ -57,8 +57,9 @@ def test_a_short_password_is_taken_out_too() -> None:
 
 def test_what_helps_stays() -> None:
     """Would let back: errors of which nothing is left but stars."""
-    text = "Connection refused by smtp.example.org, error=535"
-    assert without_secrets(text, ["mailtos://u:secret1@smtp.example.org"]) == text
+    text = "Connection from here to smtp.example.org refused, format text, error=535"
+    url = "mailtos://u:secret1@smtp.example.org?from=a@b.example&to=c@d.example&format=text"
+    assert without_secrets(text, [url]) == text
 
 
 def test_other_urls_and_long_answers_are_cut() -> None:
