@@ -181,7 +181,7 @@ def _cpu_seconds(server: int | None) -> float:
     for child in Path(f"/proc/{server}/task/{server}/children").read_text().split():
         try:
             ticks += sum(int(value) for value in _stat(int(child))[11:13])
-        except FileNotFoundError:  # ended meanwhile: its parent counts it the next time
+        except (FileNotFoundError, ProcessLookupError):  # ended: its parent counts it from now on
             continue
     return spent + ticks / TICKS_PER_SECOND
 

@@ -65,8 +65,17 @@ class Watch:
         return [e for e in self.events if e.server_id == server_id and isinstance(e, kind)]
 
     def wait_open(self, *server_ids: int) -> None:
-        """Until these servers are open."""
-        self.wait_for(lambda: all(self.fleet.failure_of(i).status == "open" for i in server_ids))
+        """Until these servers are open and their openings are among the events.
+
+        A channel is open an instant before its event can be read.
+        """
+        self.wait_for(lambda: all(map(self._is_open, server_ids)))
+
+    def _is_open(self, server_id: int) -> bool:
+        told = [e for e in self.events if e.server_id == server_id]
+        turns = [e for e in told if isinstance(e, Opened | OpenFailed | Lost)]
+        is_told = bool(turns) and isinstance(turns[-1], Opened)
+        return is_told and self.fleet.failure_of(server_id).status == "open"
 
     def ask(self, server_id: int, tick: int) -> Answered:
         """Ask an open server and wait for the answer."""

@@ -1,5 +1,6 @@
 """`resmon up` as a whole, with a code location that has one endless run."""
 
+import contextlib
 import io
 import json
 import os
@@ -41,11 +42,11 @@ def live_runs(port: int) -> list[str]:
 
 def has_worker(settings: Settings) -> bool:
     """Whether a run is at work: its output is being followed."""
-    return any(
-        b"watch_orphans" in Path(f"/proc/{identity.pid}/cmdline").read_bytes()
-        for identity in processes.find_marked(settings.home)
-        if Path(f"/proc/{identity.pid}/cmdline").exists()
-    )
+    for identity in processes.find_marked(settings.home):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            if b"watch_orphans" in Path(f"/proc/{identity.pid}/cmdline").read_bytes():
+                return True
+    return False
 
 
 def run_statuses(settings: Settings) -> set[str]:
