@@ -187,8 +187,7 @@ def test_a_connection_is_replaced_after_its_number_of_sessions(
     for tick in range(1, 13):
         w.wait_open(1)
         w.ask(1, tick)
-    w.wait_open(1)
-    assert server.login_attempts == len(w.of(1, Opened))
+    w.wait_for(lambda: server.login_attempts == len(w.of(1, Opened)))
     assert 3 <= server.login_attempts <= 4
     assert not w.of(1, Lost) + w.of(1, OpenFailed)
     assert modes(w) == ["exec"], "the new connection knows"
