@@ -476,7 +476,10 @@ class Fleet:
         return found
 
     def failure_of(self, server_id: int) -> ChannelState:
-        """State of a server's channel, with the cause when it is not open."""
+        """State of a server's channel, with the cause when it is not open.
+
+        A change shows here an instant before `events` tells of it.
+        """
         member = self._members.get(server_id)
         if member is None:
             return ChannelState("unknown")
@@ -494,7 +497,7 @@ class Fleet:
         )
 
     def settled(self) -> bool:
-        """Whether every target has been open or has failed at least once."""
+        """Whether every target has been open or has failed at least once; `events` tells of it."""
         if self._posted != self._done:
             return False
         return all(member.has_settled for member in list(self._members.values()))
@@ -985,8 +988,8 @@ class Fleet:
             member.attempt = None
             member.failure = None
             member.is_open = True
-            member.has_settled = True
             self._events.put(Opened(server_id, seconds))
+            member.has_settled = True
         self._events.put(Answered(server_id, answer.tick, answer, received_at))
 
     def _break(self, member: _Member, error: CollectionError) -> None:
@@ -994,8 +997,8 @@ class Fleet:
         if not member.is_open:
             self._open_failed(member, error)
             return
-        self._release(member)
         member.failure = error
+        self._release(member)
         self._events.put(Lost(member.target.server_id, error.cause, error.step, str(error)))
         if member.is_proven:
             self._open_again(member, self._retry.reopen_seconds)
@@ -1008,11 +1011,11 @@ class Fleet:
         self._release(member)
         member.failures += 1
         member.failure = error
-        member.has_settled = True
         is_final = self._retry.is_final(member.failures, error.cause)
         self._events.put(
             OpenFailed(member.target.server_id, error.cause, error.step, str(error), is_final)
         )
+        member.has_settled = True
         self._open_again(member, self._retry.delay(member.failures, error.cause))
 
     def _open_again(self, member: _Member, delay: float) -> None:

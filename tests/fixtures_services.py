@@ -1,6 +1,7 @@
 """Services that take messages, real ones on loopback: an SMTP server and an HTTP endpoint."""
 
 import json
+import random
 import socket
 import threading
 from collections.abc import Iterator
@@ -13,12 +14,25 @@ from typing import Any
 import pytest
 from aiosmtpd.controller import Controller
 
+PORTS = range(20_000, 32_000)
+"""Below those that a system gives to whoever asks for any (32768 on Linux, 49152 elsewhere): no
+server and no connection of another test is given one of these after it was looked at."""
+
+START_SECONDS = 60.0
+"""A server of a test that takes longer on a busy machine has a fault."""
+
 
 def free_port() -> int:
-    """A port that nobody listens on right now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port on loopback that nobody listens on, now and until whoever asked uses it."""
+    for port in random.SystemRandom().sample(PORTS, 100):
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    msg = "A hundred ports were tried, and none is free."
+    raise AssertionError(msg)
 
 
 @dataclass
@@ -80,7 +94,9 @@ class Hook:
 def mail_server() -> Iterator[MailServer]:
     """A real SMTP server on loopback."""
     server = MailServer(free_port())
-    controller = Controller(server, hostname="127.0.0.1", port=server.port)
+    controller = Controller(
+        server, hostname="127.0.0.1", port=server.port, ready_timeout=START_SECONDS
+    )
     controller.start()
     yield server
     controller.stop()

@@ -23,13 +23,9 @@ import pytest
 
 from resmon_resources.channels import Limits, Target
 from resmon_resources.known_hosts import KnownHosts
+from tests.fixtures_services import START_SECONDS, free_port
 
 SSHD = Path("/usr/sbin/sshd")
-
-FAST = Limits(
-    connect=2, banner=1, handshake=1, auth=1, first_answer=1, answer=1, disk_answer=0.5, total=6
-)
-"""Limits for faults, so that a test of a hang takes a second."""
 
 PATIENT = Limits()
 """Limits for what must work, however busy the machine is."""
@@ -445,7 +441,7 @@ class ScriptedServer:
 
         self._thread = threading.Thread(target=self._loop.run_until_complete, args=(serve(),))
         self._thread.start()
-        assert is_ready.wait(30), "the SSH server of the test did not start"
+        assert is_ready.wait(START_SECONDS), "the SSH server of the test did not start"
 
     def cut(self) -> None:
         """Cut all connections; new ones are welcome."""
@@ -456,7 +452,7 @@ class ScriptedServer:
         """Cut all connections and end the thread."""
         self.released.set()
         self._loop.call_soon_threadsafe(self._stopped.set)
-        self._thread.join(30)
+        self._thread.join(START_SECONDS)
         assert not self._thread.is_alive(), "the SSH server of the test did not stop"
         self._loop.close()
 
@@ -500,9 +496,7 @@ def sshd(ssh_keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Iterator[E
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)  # sshd's own need as root
     authorized = folder / "authorized_keys"
     authorized.write_text(f"{ssh_keys.public_line('client')}\n")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     config = folder / "sshd_config"
     config.write_text(
         f"Port {port}\nListenAddress 127.0.0.1\nHostKey {ssh_keys.private('host')}\nPidFile none\n"
@@ -514,7 +508,7 @@ def sshd(ssh_keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Iterator[E
     log = (folder / "log").open("wb")
     process = subprocess.Popen([str(SSHD), "-D", "-e", "-f", str(config)], stderr=log)
     try:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + START_SECONDS
         while not _greets(port):
             assert process.poll() is None, (folder / "log").read_text()
             assert time.monotonic() < deadline, (folder / "log").read_text()
@@ -525,7 +519,7 @@ def sshd(ssh_keys: Keys, tmp_path_factory: pytest.TempPathFactory) -> Iterator[E
         yield Endpoint(port, user, ssh_keys.private("client"), known)
     finally:
         process.terminate()
-        process.wait(10)
+        process.wait(START_SECONDS)
         log.close()
 
 
@@ -583,12 +577,12 @@ class TcpServer:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._acceptor.join(10)
+        self._acceptor.join(START_SECONDS)
         for connection in self._connections:
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
         for thread in self._threads:
-            thread.join(10)
+            thread.join(START_SECONDS)
 
 
 @pytest.fixture
@@ -620,10 +614,18 @@ def poll_until(condition: Callable[[], bool], *, seconds: float = 20, what: str 
 
 
 def children_of(process_id: int) -> list[int]:
-    """Processes below a process, all generations."""
-    found = []
-    for tasks in Path(f"/proc/{process_id}/task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            for child in tasks.read_text().split():
-                found += [int(child), *children_of(int(child))]
+    """Processes below a process, all generations; those that end meanwhile may be missing."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for task in list(Path(f"/proc/{process_id}/task").iterdir()):
+            with contextlib.suppress(OSError):
+                for child in (task / "children").read_text().split():
+                    found += [int(child), *children_of(int(child))]
     return found
+
+
+def command_line_of(process_id: int) -> bytes:
+    """Arguments of a process with a null byte behind each; empty for one that has ended."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{process_id}/cmdline").read_bytes()
+    return b""

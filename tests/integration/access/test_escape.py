@@ -479,7 +479,7 @@ def test_a_notice_tells_ids_and_a_number(tenants):
     with tenants.reader() as ear, tenants.server.connect(tenants.database, PLATFORM) as platform:
         ear.execute("listen resmon_live")
         assert notify_live(platform, commit_sequence=3, organization_ids=[GLOBEX]) is None
-        notices = [notice.payload for notice in ear.notifies(timeout=5, stop_after=1)]
+        notices = [notice.payload for notice in ear.notifies(timeout=60, stop_after=1)]
     assert [json.loads(one) for one in notices] == [{"sequence": 3, "organizations": [GLOBEX]}]
 
 

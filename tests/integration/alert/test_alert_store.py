@@ -165,7 +165,7 @@ def test_two_judges_at_once_open_one_alert(postgres: PostgresResource) -> None:
 
     def race(order: int) -> None:
         with postgres.connect(autocommit=True) as connection:
-            barrier.wait(10)
+            barrier.wait(60)
             with connection.transaction():
                 results.append(write_steps(connection, firsts[::order], now=NOW))
 
@@ -173,7 +173,7 @@ def test_two_judges_at_once_open_one_alert(postgres: PostgresResource) -> None:
     for racer in racers:
         racer.start()
     for racer in racers:
-        racer.join(30)
+        racer.join(60)
     assert len(results) == 4
     won = [one.step.subject.key for result in results for one in result if not one.is_lost]
     assert sorted(won) == sorted(subject.key for subject in subjects)

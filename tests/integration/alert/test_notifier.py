@@ -136,7 +136,7 @@ def test_messages_of_a_route_come_in_order_and_routes_do_not_wait_for_each_other
     done = deliver(postgres_connection, {"fast": hook.url("/fast"), "slow": hook.url("/slow")})
     assert numbers(hook, "/fast") == fast
     assert (done.sent, done.failed, done.waiting) == (5, 1, 1)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 50, "the service hangs for 60 s"
     assert row_of(postgres_connection, slow)["next_attempt_at"] is not None
 
 
@@ -344,7 +344,7 @@ def test_a_process_killed_after_sending_leaves_a_message_that_is_sent_again(
     for pipe in (process.stdin, process.stdout):
         assert pipe is not None
         pipe.close()
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while (done := deliver(postgres_connection, {"OPS": hook.url()})).is_busy:
         assert time.monotonic() < deadline
     assert done.sent == 0

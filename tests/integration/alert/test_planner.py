@@ -247,14 +247,20 @@ def test_a_change_that_is_committed_while_a_plan_is_made_is_planned_again(
     """Would let back: a silence removed in the second of a plan and looked at days later."""
     desk.route("ops")
     desk.plan()
-    with postgres.connect(autocommit=True) as other, other.transaction():
+    is_blocked = "select 1 from pg_stat_activity where %s = any(pg_blocking_pids(pid))"
+    with (
+        postgres.connect(autocommit=True) as observer,
+        postgres.connect(autocommit=True) as other,
+        other.transaction(),
+    ):
         wake(other)
-        # It waits for the row that the other transaction holds, having read the state before.
         thread = threading.Thread(target=plan_due, args=(desk.connection,), kwargs={"now": START})
         thread.start()
-        thread.join(0.5)
-        assert thread.is_alive()
-    thread.join(10)
+        # It waits for the row that the other transaction holds, having read the state before.
+        while not observer.execute(is_blocked, [other.info.backend_pid]).fetchone():
+            assert thread.is_alive()
+    thread.join(60)
+    assert not thread.is_alive()
     assert next_due(desk.connection) == EPOCH
 
 
@@ -267,14 +273,14 @@ def test_two_plans_at_once_tell_once(desk: Desk, postgres: PostgresResource) -> 
 
     def run() -> None:
         with postgres.connect(autocommit=True) as connection:
-            barrier.wait(10)
+            barrier.wait(60)
             plan_due(connection, now=START + MINUTE)
 
     threads = [threading.Thread(target=run) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(60)
     assert desk.values("select cardinality(alert_ids) from alert.deliveries") == [4]
 
 

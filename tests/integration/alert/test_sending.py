@@ -125,7 +125,7 @@ def test_one_that_hangs_is_given_up_and_holds_nobody(hook: Hook) -> None:
         found = outcomes(sender)
     assert found["fast"].error is None
     assert "did not" in str(found["slow"].error)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 50, "the service hangs for 60 s"
 
 
 def test_a_process_that_dies_fails_what_is_under_way_and_is_started_again(hook: Hook) -> None:

@@ -247,7 +247,7 @@ def test_collectors_that_race_open_one_alert_each_server(postgres: PostgresResou
             with postgres.connect(autocommit=True) as own:
                 mine = Site(own)
                 mine.follow()
-                barrier.wait(20)
+                barrier.wait(60)
                 for tick in range(30):
                     seconds = tick * 30 + offset
                     cpu = 95.0 if tick < 14 else 5.0
@@ -259,7 +259,7 @@ def test_collectors_that_race_open_one_alert_each_server(postgres: PostgresResou
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(150)
     assert problems == []
     with postgres.connect(autocommit=True) as connection:
         events = Site(connection).events()

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from resmon_resources.settings import PROJECT_ROOT
-from tests.integration.benchmarks.test_fleet import free_port
+from tests.fixtures_services import free_port
 
 
 @pytest.mark.integration

@@ -20,17 +20,11 @@ from resmon_resources.known_hosts import KnownHosts
 from resmon_resources.probe.framing import AnswerAssembler
 from resmon_resources.probe.reading import parse_answer
 from resmon_resources.settings import PROJECT_ROOT
+from tests.fixtures_services import free_port
 from tests.fixtures_ssh import children_of, poll_until
 
 NONCE = "0123456789abcdef"
 FLEET = str(PROJECT_ROOT / "benchmarks" / "fleet.py")
-
-
-def free_port():
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def reading_at(uptime, *, seed=3):
@@ -60,7 +54,7 @@ def fleet(tmp_path):
     yield start
     for process in processes:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
         process.stdout.close()
 
 
@@ -132,7 +126,7 @@ def test_the_fleet_counts_and_ends_without_a_trace(fleet, tmp_path):
     workers = children_of(process.pid)
     assert len(workers) == 2
     process.terminate()
-    assert process.wait(20) == 0
+    assert process.wait(60) == 0
     assert not any(Path(f"/proc/{pid}").exists() for pid in workers)
 
 
@@ -152,7 +146,7 @@ def test_the_fleet_goes_with_its_parent(tmp_path):
     simulator = int(parent.stdout.readline())
     family = [simulator, *children_of(simulator)]
     parent.kill()
-    parent.wait(20)
+    parent.wait(60)
     parent.stdin.close()
     parent.stdout.close()
     poll_until(lambda: not any(is_running(pid) for pid in family), what="the simulator to end")

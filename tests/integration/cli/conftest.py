@@ -1,6 +1,5 @@
 """A `resmon` that runs in this process against the test's own database."""
 
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -39,15 +38,3 @@ def resmon(postgres: PostgresResource, monkeypatch: pytest.MonkeyPatch) -> Resmo
         return Outcome(result.exit_code, result.stdout, result.stderr)
 
     return run
-
-
-@pytest.fixture
-def free_port() -> Callable[[], int]:
-    """A port on loopback on which nothing listens."""
-
-    def find() -> int:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            return int(probe.getsockname()[1])
-
-    return find

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ from dagster import DagsterInstance, DagsterRunStatus
 
 from resmon_resources.postgres import PostgresResource
 from tests.fixtures_postgres import create_database, drop_database
+from tests.fixtures_services import free_port
 from tests.fixtures_ssh import Endpoint
 from tests.integration.cli.conftest import Resmon
 
@@ -87,7 +88,6 @@ def test_failure_of_one_is_told_and_does_not_fail_the_others(
     resmon: Resmon,
     postgres: PostgresResource,
     state_folder: Path,
-    free_port: Callable[[], int],
 ) -> None:
     """Would let back: one dead server that hides all the others."""
     resmon("server", "add", "here", "--transport", "local")
@@ -100,9 +100,7 @@ def test_failure_of_one_is_told_and_does_not_fail_the_others(
     assert "refused" in resmon("status").output
 
 
-def test_exit_status_is_one_when_all_failed(
-    resmon: Resmon, state_folder: Path, free_port: Callable[[], int]
-) -> None:
+def test_exit_status_is_one_when_all_failed(resmon: Resmon, state_folder: Path) -> None:
     """Would let back: a cron job that looks fine while nothing is collected."""
     resmon("server", "add", "here", "--transport", "local")
     add_refusing(resmon, free_port())

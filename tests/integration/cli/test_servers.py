@@ -1,7 +1,6 @@
 """`resmon server`: the inventory as commands change it, and tests of a connection."""
 
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from resmon_resources.postgres import PostgresResource
 from resmon_resources.sample_store import FileSystemUsage
 from resmon_resources.session_choice import ModeChosen
 from tests import fixtures_ssh as servers
+from tests.fixtures_services import free_port
 from tests.fixtures_ssh import Endpoint, Keys, ServerFactory
 from tests.integration.cli.builders import (
     GIB,
@@ -323,9 +323,7 @@ def test_unknown_host_key_names_the_command_that_adds_it(
     assert f"ssh-keyscan -p {ssh_server.port}" in outcome.output.replace("\n", " ")
 
 
-def test_refused_connection_says_what_to_look_at(
-    resmon: Resmon, free_port: Callable[[], int]
-) -> None:
+def test_refused_connection_says_what_to_look_at(resmon: Resmon) -> None:
     """Would let back: an exception of the SSH library."""
     resmon("server", "add", "far", "--host", "127.0.0.1", "--port", str(free_port()))
     outcome = resmon("server", "test", "far")

@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from resmon_cli import trust
 from resmon_resources.known_hosts import KnownHosts
 from resmon_resources.postgres import PostgresResource
+from tests.fixtures_services import free_port
 from tests.fixtures_ssh import Endpoint, Keys, ServerFactory
 from tests.integration.cli.conftest import Outcome, Resmon
 
@@ -216,9 +216,7 @@ def test_a_revoked_key_cannot_be_trusted(
 
 
 @pytest.mark.usefixtures("known_hosts")
-def test_what_cannot_be_trusted_is_one_clear_message(
-    resmon: Resmon, free_port: Callable[[], int]
-) -> None:
+def test_what_cannot_be_trusted_is_one_clear_message(resmon: Resmon) -> None:
     """Would let back: a traceback, or a local machine with a host key."""
     resmon("server", "add", "off", "--host", "127.0.0.1", "--port", str(free_port()))
     resmon("server", "add", "here", "--transport", "local")

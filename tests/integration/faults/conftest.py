@@ -2,26 +2,19 @@
 
 import json
 import os
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from resmon_resources.postgres import PostgresResource
+from tests.fixtures_services import free_port
 from tests.integration.faults.world import Balance, World
 
 RECORD_VARIABLE = "RESMON_RECORD_FAULTS"
 """File to which each fault appends a JSON line; tests/faults_table.py makes the table of it."""
 
 Record = Callable[..., None]
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-    return port
 
 
 @pytest.fixture

@@ -150,7 +150,7 @@ def test_what_a_killed_collector_has_spooled_is_stored_by_the_next(crashing, ser
     time.sleep(AWAY_SECONDS)
     first = crashing.collectors[0]
     first.kill()
-    first.process.wait(20)
+    first.process.wait(60)
     killed_at = datetime.now(UTC)
     assert not server.is_running
     server.start()
@@ -200,7 +200,7 @@ def test_the_second_of_two_collectors_is_refused(world, record):
     start = begin(world)
     second = world.start_collector("second")
     assert second.first_line == "refused"
-    assert second.process.wait(30) == 0
+    assert second.process.wait(60) == 0
     world.collectors.reverse()  # the one to be stopped is the last
     balance, figures = finish(world, start)
     promise = "the second is refused, the first loses nothing"
@@ -261,7 +261,7 @@ def test_a_collector_killed_while_an_alert_waits_delays_nothing(world, record):
     world.wait_until(f"{pending} having count(*) = 2")
     start = datetime.now(UTC)
     world.collectors[0].kill()
-    world.collectors[0].process.wait(20)
+    world.collectors[0].process.wait(60)
     assert outages_of(world) == []
     deadline = time.monotonic() + 20
     while world.start_collector("second").first_line != "claimed":

@@ -228,6 +228,6 @@ class World:
                 collector.process.stdout.close()
         if self.simulator is not None:
             self.simulator.terminate()
-            self.simulator.wait(20)
+            self.simulator.wait(60)
             if self.simulator.stdout is not None:
                 self.simulator.stdout.close()

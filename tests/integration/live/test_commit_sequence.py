@@ -44,7 +44,7 @@ def notices(connection):
     """What has come until a mark that is sent last; notices of a database keep their order."""
     connection.execute("select pg_notify('resmon_live', 'mark')")
     found: list[object] = []
-    for notice in connection.notifies(timeout=10):
+    for notice in connection.notifies(timeout=60):
         if notice.payload == "mark":
             return found
         found.append(json.loads(notice.payload))
@@ -147,7 +147,7 @@ def test_nobody_sees_a_number_before_all_below_it(postgres, fleet):
             ).fetchone():
                 assert quick.is_alive()
             assert (position(reader), sequences(reader)) == (0, [])
-        quick.join(30)
+        quick.join(60)
         assert [committed.commit_sequence for committed in done] == [2]
         assert sequences(reader) == [(slow_server.server_id, 1), (quick_server.server_id, 2)]
 

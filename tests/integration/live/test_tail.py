@@ -63,9 +63,9 @@ class Tail:
 
     def end(self):
         self.process.terminate()
-        self.process.wait(10)
+        self.process.wait(60)
         for reader in self._readers:
-            reader.join(10)
+            reader.join(60)
         self.process.stdout.close()
         self.process.stderr.close()
 

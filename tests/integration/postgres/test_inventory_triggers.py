@@ -114,7 +114,7 @@ def test_two_moves_at_once_cannot_close_a_cycle_together(postgres):
         with postgres.connect(autocommit=True) as observer:
             while observer.execute(waiting).fetchone() == (0,):
                 assert outcome == []
-    thread.join(30)
+    thread.join(60)
     assert outcome == [psycopg.errors.CheckViolation]
 
 

@@ -231,7 +231,7 @@ def test_advisory_lock_excludes_the_same_names_until_the_transaction_ends(postgr
             while observer.execute(waiting).fetchone() == (0,):
                 assert not done.is_set()
         assert not done.is_set()
-    thread.join(30)
+    thread.join(60)
     assert done.is_set()
 
 

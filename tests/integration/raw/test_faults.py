@@ -2,7 +2,6 @@
 false is stored."""
 
 import os
-import socket
 import threading
 import time
 from dataclasses import replace
@@ -22,6 +21,7 @@ from resmon_resources.inventory import add_organization, add_server, find_server
 from resmon_resources.known_hosts import KnownHosts
 from resmon_resources.ssh import IdentityFiles, fetch_host_key
 from tests import fixtures_ssh as servers
+from tests.fixtures_services import free_port
 from tests.fixtures_ssh import PATIENT, Endpoint
 
 pytestmark = pytest.mark.integration
@@ -159,8 +159,7 @@ def test_every_fault_has_its_cause_and_good_servers_lose_nothing(
         ),
         "unknown-key": ("host_key_unknown", good, {"host": "localhost"}),
     }
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        expected["refuses"] = ("refused", replace(good, port=taken.getsockname()[1]), {})
+    expected["refuses"] = ("refused", replace(good, port=free_port()), {})
     _, changed = scripted_server(servers.canned, host_key=ssh_keys.private("other-host"))
     expected["changed-key"] = ("host_key_changed", changed, {})
     for name, (_, endpoint, changes) in expected.items():
@@ -293,7 +292,7 @@ def test_first_use_is_pinned_a_change_is_refused_and_trust_brings_it_back(
     trusts the new key and waits for the slow retry of a refused one."""
     client = [ssh_keys.public_line("client")]
     first = servers.ScriptedServer(servers.real_probe, ssh_keys.private("host"), client)
-    first.start()
+    first.start(port=free_port())
     endpoint = Endpoint(first.port, "me", ssh_keys.private("client"), tmp_path / "nothing")
     fleetful.add("web", endpoint)
     retry = replace(QUICK, slow_seconds=3600, ceiling_seconds=3600)

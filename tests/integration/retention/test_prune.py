@@ -143,7 +143,7 @@ def test_commit_that_the_drop_waits_for_is_seen_under_the_lock(world):
         worker.start()
         wait_for_waiter(world)
         writer.commit()
-        worker.join(timeout=30)
+        worker.join(timeout=60)
     (verdict,) = verdicts
     assert {b.reason for b in verdict.blockers} == {"archive_stale", "stale"}
     assert world.days() == [OLD]

@@ -396,7 +396,7 @@ def test_a_limit_that_is_set_during_a_computation_is_not_lost(
         with fleet.postgres.connect(autocommit=True) as observer:
             while observer.execute(waiting).fetchone() == (0,):
                 assert thread.is_alive()
-    thread.join(30)
+    thread.join(60)
     assert not thread.is_alive()
     assert fleet.usage("acme", "servers_state") == ("exceeded",)
 

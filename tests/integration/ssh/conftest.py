@@ -1,6 +1,5 @@
 """Every test here leaves no thread and no process behind, and uses no key but its own."""
 
-import contextlib
 import os
 import threading
 from collections.abc import Iterator
@@ -8,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.fixtures_ssh import children_of, poll_until
+from tests.fixtures_ssh import children_of, command_line_of, poll_until
 
 
 @pytest.fixture(autouse=True)
@@ -40,6 +39,4 @@ def _own_keys_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def _listens(process_id: int) -> bool:
     """Whether a process is the sshd of the session, which outlives the test."""
-    with contextlib.suppress(OSError):
-        return b"sshd_config" in Path(f"/proc/{process_id}/cmdline").read_bytes()
-    return False
+    return b"sshd_config" in command_line_of(process_id)

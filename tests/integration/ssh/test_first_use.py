@@ -12,6 +12,7 @@ from resmon_resources.fleet import HostKeySeen, Lost, Opened, OpenFailed, RetryP
 from resmon_resources.known_hosts import KnownHosts
 from resmon_resources.ssh import IdentityFiles, fetch_host_key
 from tests import fixtures_ssh as servers
+from tests.fixtures_services import free_port
 from tests.fixtures_ssh import PATIENT, Endpoint, Keys, ServerFactory
 from tests.integration.ssh.test_fleet import Watch, watch
 
@@ -92,7 +93,7 @@ def test_a_first_key_holds_while_it_is_not_stored(
     """Would let back: a database that is away makes each reconnection a first use."""
     client = [ssh_keys.public_line("client")]
     first = servers.ScriptedServer(servers.canned, ssh_keys.private("host"), client)
-    first.start()
+    first.start(port=free_port())
     endpoint = Endpoint(first.port, "me", ssh_keys.private("client"), tmp_path / "nothing")
     w = watch(endpoint.known_hosts, trusts_first_use=True)
     try:

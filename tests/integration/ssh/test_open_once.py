@@ -18,7 +18,8 @@ from resmon_resources.known_hosts import KnownHosts
 from resmon_resources.probe.reading import parse_answer
 from resmon_resources.ssh import SshChannel
 from tests import fixtures_ssh as servers
-from tests.fixtures_ssh import FAST, PATIENT, Endpoint, Keys, ServerFactory, poll_until
+from tests.fixtures_services import free_port
+from tests.fixtures_ssh import PATIENT, Endpoint, Keys, ServerFactory, poll_until
 
 pytestmark = pytest.mark.integration
 
@@ -27,7 +28,9 @@ PASSPHRASE = "correct horse"  # noqa: S105
 TcpFactory = Callable[[Callable[[socket.socket], None]], int]
 
 
-def failure_of(target: Target, known_hosts: KnownHosts, limits: Limits = FAST) -> CollectionError:
+def failure_of(
+    target: Target, known_hosts: KnownHosts, limits: Limits = PATIENT
+) -> CollectionError:
     """The error of an opening that must fail."""
     with pytest.raises(CollectionError) as caught:
         open_once(target, known_hosts=known_hosts, limits=limits).close()
@@ -398,15 +401,15 @@ def refuse_politely(connection: socket.socket) -> None:
 
 
 @pytest.mark.parametrize(
-    ("play", "cause", "step"),
+    ("play", "cause", "step", "limits"),
     [
-        (servers.wait_for_hangup, "timeout", "banner"),
-        (trickle, "timeout", "banner"),
-        (speak_http, "unreadable", "banner"),
-        (refuse_politely, "unreachable", "banner"),
-        (greet_and_hang, "timeout", "handshake"),
-        (greet_and_babble, "unreadable", "handshake"),
-        (greet_and_go, "unreachable", "handshake"),
+        (servers.wait_for_hangup, "timeout", "banner", replace(PATIENT, banner=1)),
+        (trickle, "timeout", "banner", replace(PATIENT, banner=1)),
+        (speak_http, "unreadable", "banner", PATIENT),
+        (refuse_politely, "unreachable", "banner", PATIENT),
+        (greet_and_hang, "timeout", "handshake", replace(PATIENT, handshake=1)),
+        (greet_and_babble, "unreadable", "handshake", PATIENT),
+        (greet_and_go, "unreachable", "handshake", PATIENT),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
@@ -417,21 +420,20 @@ def test_what_listens_there_is_no_ssh_server(
     play: Callable[[socket.socket], None],
     cause: str,
     step: str,
+    limits: Limits,
 ) -> None:
     """Each hang and each foreign protocol ends at its own step, within its limit."""
     port = tcp_server(play)
     endpoint = Endpoint(port, "somebody", ssh_keys.private("client"), tmp_path / "known")
     began = time.monotonic()
-    error = failure_of(endpoint.target(), endpoint.known_hosts)
+    error = failure_of(endpoint.target(), endpoint.known_hosts, limits)
     assert (error.cause, error.step) == (cause, step)
     assert time.monotonic() - began < 10
 
 
 def test_a_closed_port_is_refused(tmp_path: Path, ssh_keys: Keys) -> None:
     """Refused and unreachable need different hands."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    endpoint = Endpoint(port, "somebody", ssh_keys.private("client"), tmp_path / "known")
+    endpoint = Endpoint(free_port(), "somebody", ssh_keys.private("client"), tmp_path / "known")
     error = failure_of(endpoint.target(), endpoint.known_hosts)
     assert (error.cause, error.step) == ("refused", "connect")
 
@@ -447,7 +449,7 @@ def test_a_black_hole_times_out(tmp_path: Path, ssh_keys: Keys) -> None:
             filler.connect_ex(listener.getsockname())
         port = listener.getsockname()[1]
         endpoint = Endpoint(port, "somebody", ssh_keys.private("client"), tmp_path / "known")
-        error = failure_of(endpoint.target(), endpoint.known_hosts, replace(FAST, connect=0.5))
+        error = failure_of(endpoint.target(), endpoint.known_hosts, replace(PATIENT, connect=0.5))
         for filler in fillers:
             filler.close()
     assert (error.cause, error.step) == ("timeout", "connect")

@@ -14,6 +14,7 @@ from resmon_resources.fleet import Limits, Lost, OpenFailed, Target, open_once
 from resmon_resources.known_hosts import KnownHosts
 from resmon_resources.probe.reading import parse_answer
 from tests import fixtures_ssh as servers
+from tests.fixtures_services import free_port
 from tests.fixtures_ssh import PATIENT, Endpoint, Keys, ServerFactory
 from tests.integration.ssh.test_fleet import QUICK, Watch, watch
 
@@ -36,12 +37,6 @@ def failure_of(
     with pytest.raises(CollectionError) as caught:
         open_once(target, known_hosts=known_hosts, limits=limits).close()
     return caught.value
-
-
-def closed_port() -> int:
-    """A port on loopback on which nothing listens."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        return int(taken.getsockname()[1])
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -118,7 +113,7 @@ def test_each_refusal_of_a_hop_has_its_cause_and_names_it(
     assert (error.cause, error.step) == ("refused", "connect")
     assert f"through the jump host 127.0.0.1:{closed.port}: the jump host does not" in str(error)
 
-    error = failure_of(replace(target, port=closed_port()), end.known_hosts)
+    error = failure_of(replace(target, port=free_port()), end.known_hosts)
     assert error.step == "connect"
     assert error.cause == "unreachable"
     assert f"through the jump host 127.0.0.1:{outer.port}" in str(error)
@@ -128,7 +123,7 @@ def test_each_refusal_of_a_hop_has_its_cause_and_names_it(
     assert (error.cause, error.step) == ("auth_failed", "auth")
     assert f"the jump host of server-1 (127.0.0.1:{outer.port})" in str(error)
 
-    nobody = f"127.0.0.1:{closed_port()}"
+    nobody = f"127.0.0.1:{free_port()}"
     error = failure_of(replace(target, proxy_jump=nobody), end.known_hosts)
     assert (error.cause, error.step) == ("refused", "connect")
     assert f"the jump host of server-1 ({nobody})" in str(error)
@@ -137,7 +132,7 @@ def test_each_refusal_of_a_hop_has_its_cause_and_names_it(
 
 def test_openssh_tells_that_it_could_not_connect(sshd: Endpoint) -> None:
     """Would let back: a wait for the limit, or a jump host that seems broken itself."""
-    error = failure_of(sshd.target(port=closed_port(), proxy_jump=hop(sshd)), sshd.known_hosts)
+    error = failure_of(sshd.target(port=free_port(), proxy_jump=hop(sshd)), sshd.known_hosts)
     assert (error.cause, error.step) == ("unreachable", "connect")
     assert "try it on the jump host" in str(error)
 
@@ -249,7 +244,7 @@ def test_a_hang_behind_a_hop_ends_with_the_limit_of_the_opening(
         retry=replace(QUICK, backoff_seconds=600, ceiling_seconds=600),
     )
     w.fleet.reconcile([target])
-    assert reached.wait(20)
+    assert reached.wait(60)
     w.wait_for(lambda: bool(w.of(1, OpenFailed)))
     failed = w.of(1, OpenFailed)[0]
     assert isinstance(failed, OpenFailed)

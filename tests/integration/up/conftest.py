@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ from resmon_cli import processes
 from resmon_resources.embedded_postgres import EmbeddedPostgres
 from resmon_resources.settings import Settings
 from tests.fixtures_postgres import embedded_settings, remove_embedded
+from tests.fixtures_services import free_port
 from tests.integration.faults.conftest import record  # noqa: F401 - a fixture of these tests too
 
 HERE = Path(__file__).resolve().parent
@@ -28,12 +28,10 @@ def poll(predicate: Callable[[], object], seconds: float) -> bool:
     return True
 
 
-@pytest.fixture
-def free_port() -> int:
-    """A port that nobody listened on a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-    return port
+@pytest.fixture(name="free_port")
+def _free_port() -> int:
+    """A port that nobody listens on."""
+    return free_port()
 
 
 @pytest.fixture

@@ -124,7 +124,7 @@ def old_server() -> Iterator[int]:
         thread.start()
         yield listener.getsockname()[1]
         listener.shutdown(socket.SHUT_RDWR)
-    thread.join(timeout=10)
+    thread.join(timeout=60)
 
 
 def test_a_database_that_is_too_old(settings: Settings, free_port: int, old_server: int) -> None:

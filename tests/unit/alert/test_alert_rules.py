@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 from math import inf, nan
-from time import perf_counter
+from time import thread_time
 
 import pytest
 
@@ -133,13 +133,13 @@ def test_ten_thousand_servers_are_cheap() -> None:
         setting(Scope(organization_id=1), keep_seconds=2),
     )
     path, tags = rules.path_of(3), ("a", "b", "c")
-    began = perf_counter()
+    began = thread_time()  # of this thread: others have the machine too
     found = {
         id(rules.rule_for("cpu_high", server_id=k, organization_path=path, tags=tags))
         for k in range(60_000)
     }
     assert len(found) == 2
-    assert perf_counter() - began < 3, "0.1 s on a quiet machine"
+    assert thread_time() - began < 3, "0.1 s on a quiet machine"
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from resmon_resources.fleet import open_once
 from resmon_resources.known_hosts import KnownHosts
 from resmon_resources.probe.reading import parse_answer
 from resmon_resources.ssh import host_key_preference
-from tests.fixtures_ssh import children_of, poll_until
+from tests.fixtures_ssh import children_of, command_line_of, poll_until
 
 HERE = Target(server_id=1, name="here", transport="local", host="localhost")
 
@@ -94,6 +94,12 @@ ECHO = 'while read -r k; do echo "@@RESMON1 $1 B $k"; echo "@@RESMON1 $1 E $k"; 
 NO_DISK = 'echo "@@RESMON1 $1 X $k no-mounts"; '
 
 
+def sleeps(process_id: int) -> bool:
+    """Whether a shell has come as far as `sleep`, in its place or below it."""
+    family = (process_id, *children_of(process_id))
+    return any(command_line_of(one).startswith(b"sleep\0") for one in family)
+
+
 @pytest.mark.parametrize(
     ("script", "cause", "words"),
     [
@@ -108,9 +114,12 @@ def test_what_is_no_probe(
 ) -> None:
     """Silence, foreign words and a refusal are three causes."""
     channel = scripted(script, monkeypatch, Limits())
+    is_silent = "sleep" in script
     try:
+        if is_silent:
+            poll_until(lambda: sleeps(channel.process_id), what="it sleeps")
         with pytest.raises(CollectionError) as caught:
-            channel.ask(0, 0.3 if "sleep" in script else 20)
+            channel.ask(0, 0.3 if is_silent else 20)
         assert caught.value.cause == cause
         assert words in str(caught.value)
     finally:
@@ -141,7 +150,7 @@ def test_the_core_is_taken_when_the_disk_part_is_late(monkeypatch: pytest.Monkey
     late = f"sleep 0.4; {ECHO} done"
     channel = scripted(late, monkeypatch, Limits(disk_answer=0.1))
     try:
-        answer = channel.ask(0, 5)
+        answer = channel.ask(0, 20)
         assert answer.disk_reason == "disk-late"
         assert channel.take_core(0) is None
     finally:
