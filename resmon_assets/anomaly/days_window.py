@@ -29,18 +29,12 @@ from resmon_assets.frames import (
 from resmon_assets.matters import is_news
 from resmon_assets.naming import DEGRADATION_REPORTS, TIER_1DAY, UTILIZATION_TRENDS, table_of
 from resmon_assets.partitions import closed_day_partitions
+from resmon_assets.window_refresh import source_states, store_rows
 from resmon_assets.window_runs import WindowAsset
-from resmon_assets.windows import (
-    Outcome,
-    WindowTable,
-    read_stored,
-    refuse_red,
-    store_window,
-)
-from resmon_resources.errors import WindowRefused
+from resmon_assets.windows import Outcome, WindowTable, read_stored, refuse_red
 from resmon_resources.postgres import PostgresResource, Snapshot
 from resmon_resources.postgres_connection import load_query
-from resmon_resources.window_ledger import WindowState, window_states
+from resmon_resources.window_ledger import window_states
 
 _SOURCE = table_of(TIER_1DAY)
 
@@ -145,49 +139,21 @@ def _refresh(
     if end == start:
         return Outcome(start=start, closed_until=start, is_complete=False)
     with postgres.snapshot() as snapshot:
-        source = source_state(snapshot, table, start=start)
+        source = source_states(snapshot.connection, table, (_SOURCE,), start=start)[_SOURCE]
         days = read_days(snapshot, query, columns, history=history, start=start)
         rows = compute(snapshot, days)
-    stored = store_window(
+    return store_rows(
         postgres,
         table,
         rows,
         revision=source.revision,
         sample_count=source.sample_count,
+        server_count=days.server_ids.size,
         start=start,
         closed_until=end,
         now=now,
         on_newest=on_newest,
     )
-    return Outcome(
-        start=start,
-        closed_until=end,
-        is_complete=True,
-        revision=source.revision,
-        sample_count=source.sample_count,
-        row_count=rows.height,
-        buckets_computed=1,
-        server_count=days.server_ids.size,
-        stored=stored,
-    )
-
-
-def source_state(snapshot: Snapshot, table: WindowTable, *, start: datetime) -> WindowState:
-    """The state of the daily tier's day that a day of `table` is computed from.
-
-    Raises:
-        WindowRefused: it is missing, unfinished or red.
-    """
-    end = start + DAY
-    state = window_states(snapshot.connection, _SOURCE, start=start, end=end).get(start)
-    if state is None or state.complete_until < end:
-        msg = (
-            f"Computing {table.name} for {start:%Y-%m-%d}: {_SOURCE} has not been computed for "
-            f"that day. Compute it first: resmon recompute {_SOURCE}"
-        )
-        raise WindowRefused(msg)
-    refuse_red(snapshot.connection, _SOURCE, start=start, end=end)
-    return state
 
 
 def read_days(

@@ -10,7 +10,6 @@ of the 28 days that are missing or red are gaps: the coverage tells of them.
 from datetime import datetime, timedelta
 
 import polars as pl
-import psycopg
 
 from resmon_assets.forecast.headroom import (
     FORECASTS,
@@ -23,18 +22,19 @@ from resmon_assets.forecast.headroom import (
 from resmon_assets.frames import HEADROOM_KEY, HEADROOM_ROWS
 from resmon_assets.naming import CAPACITY_FORECASTS, HEADROOM, TIER_1DAY, TIER_1HOUR, table_of
 from resmon_assets.partitions import closed_day_partitions
+from resmon_assets.window_refresh import source_states, store_rows
 from resmon_assets.window_runs import WindowAsset
-from resmon_assets.windows import Outcome, WindowTable, refuse_red, store_window
-from resmon_resources.errors import WindowRefused
+from resmon_assets.windows import Outcome, WindowTable
 from resmon_resources.postgres import PostgresResource, Snapshot
 from resmon_resources.postgres_connection import load_query
-from resmon_resources.window_ledger import WindowState, window_states
+from resmon_resources.window_ledger import window_states
 
 SLICE_SERVERS = 1_500
 """Servers read at a time: a million rows of their 672 hours, some 40 MB."""
 
 _DAY = timedelta(days=1)
-_HOURS = table_of(TIER_1HOUR)
+_HOURS, _FORECASTS = table_of(TIER_1HOUR), table_of(CAPACITY_FORECASTS)
+_SOURCES = (table_of(TIER_1DAY), _FORECASTS)
 
 HEADROOM_DAY = WindowAsset(
     key=HEADROOM,
@@ -64,7 +64,7 @@ def refresh_headroom(postgres: PostgresResource, *, start: datetime, now: dateti
     if end == start:
         return Outcome(start=start, closed_until=start, is_complete=False)
     with postgres.snapshot() as snapshot:
-        source = source_state(snapshot.connection, start=start)
+        source = source_states(snapshot.connection, table, _SOURCES, start=start)[_FORECASTS]
         servers = snapshot.read_frame(
             load_query("forecast", "read_headroom_servers"), {"start": start, "end": end}, SERVERS
         )
@@ -75,49 +75,18 @@ def refresh_headroom(postgres: PostgresResource, *, start: datetime, now: dateti
         )
         usage = read_usage(snapshot, servers["server_id"].sort(), end=end)
     rows = headroom_rows(servers, usage, forecasts, day=start)
-    stored = store_window(
+    return store_rows(
         postgres,
         table,
         rows,
         revision=source.revision,
         sample_count=source.sample_count,
+        server_count=servers.height,
         start=start,
         closed_until=end,
         now=now,
         totals=load_query("forecast", "sum_headroom"),
     )
-    return Outcome(
-        start=start,
-        closed_until=end,
-        is_complete=True,
-        revision=source.revision,
-        sample_count=source.sample_count,
-        row_count=rows.height,
-        buckets_computed=1,
-        server_count=servers.height,
-        stored=stored,
-    )
-
-
-def source_state(connection: psycopg.Connection, *, start: datetime) -> WindowState:
-    """State of the forecasts of the day, whose revision the headroom gets.
-
-    Raises:
-        WindowRefused: the forecasts or the daily tier of the day are missing, unfinished or red.
-    """
-    end = start + _DAY
-    found = {}
-    for table in (table_of(TIER_1DAY), table_of(CAPACITY_FORECASTS)):
-        refuse_red(connection, table, start=start, end=end)
-        state = window_states(connection, table, start=start, end=end).get(start)
-        if state is None or state.complete_until < end:
-            msg = (
-                f"Computing {HEADROOM_DAY.table.name} for {start:%Y-%m-%d}: {table} has not been "
-                f"computed for that day. Materialize its partition {start:%Y-%m-%d} first."
-            )
-            raise WindowRefused(msg)
-        found[table] = state
-    return found[table_of(CAPACITY_FORECASTS)]
 
 
 def read_usage(snapshot: Snapshot, servers: pl.Series, *, end: datetime) -> pl.DataFrame:

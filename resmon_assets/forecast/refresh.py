@@ -52,12 +52,12 @@ from resmon_assets.observing import observe
 from resmon_assets.partitions import closed_day_partitions
 from resmon_assets.rollup.quotas import QUOTAS, effective_limits
 from resmon_assets.rollup.tree import TREE, closure
+from resmon_assets.window_refresh import source_states, store_rows
 from resmon_assets.window_runs import WindowAsset
-from resmon_assets.windows import Outcome, WindowTable, refuse_red, store_window
-from resmon_resources.errors import WindowRefused
+from resmon_assets.windows import Outcome, WindowTable
 from resmon_resources.postgres import PostgresResource, Snapshot
 from resmon_resources.postgres_connection import load_query
-from resmon_resources.window_ledger import WindowState, window_states
+from resmon_resources.window_ledger import window_states
 
 PART_SERIES = 2_000
 """Series computed at a time, and a line of progress each ten seconds or so."""
@@ -156,28 +156,18 @@ def refresh_forecasts(
     begun = time.monotonic()
     rows = compute_rows(inputs, start=start, on_progress=on_progress)
     seconds = time.monotonic() - begun
-    stored = store_window(
+    outcome = store_rows(
         postgres,
         table,
         rows,
         revision=inputs.revision,
         sample_count=inputs.sample_count,
+        server_count=inputs.server_count,
         start=start,
         closed_until=end,
         now=now,
         totals=load_query("forecast", "sum_stored_forecasts"),
         on_newest=lambda writing: _observe_full_days(writing, start=start, now=now),
-    )
-    outcome = Outcome(
-        start=start,
-        closed_until=end,
-        is_complete=True,
-        revision=inputs.revision,
-        sample_count=inputs.sample_count,
-        row_count=rows.height,
-        buckets_computed=1,
-        server_count=inputs.server_count,
-        stored=stored,
     )
     return ForecastDay(
         outcome,
@@ -227,7 +217,8 @@ def read_inputs(snapshot: Snapshot, *, start: datetime) -> Inputs:
         WindowRefused: a source of the day is red, or not computed yet.
     """
     first, end = first_day(start), start + DAY
-    state = source_state(snapshot.connection, start=start)
+    states = source_states(snapshot.connection, FORECAST_DAY.table, SOURCES, start=start)
+    state = states[SOURCES[0]]
     red = red_days(snapshot.connection, SOURCES, start=first, end=start)
     values = {"start": first, "end": end, "red": list(red)}
     active = snapshot.read_frame(
@@ -262,28 +253,6 @@ def read_inputs(snapshot: Snapshot, *, start: datetime) -> Inputs:
         server_count=active.height,
         red=red,
     )
-
-
-def source_state(connection: psycopg.Connection, *, start: datetime) -> WindowState:
-    """State of tier.metrics_1day of the day, whose revision the forecasts get.
-
-    Raises:
-        WindowRefused: a source of the day is red, or not computed to its end.
-    """
-    end = start + DAY
-    found = {}
-    for table in SOURCES:
-        refuse_red(connection, table, start=start, end=end)
-        state = window_states(connection, table, start=start, end=end).get(start)
-        if state is None or state.complete_until < end:
-            msg = (
-                f"Computing {FORECAST_DAY.table.name} for {start:%Y-%m-%d}: {table} is not "
-                f"computed for that day yet. Materialize its partition {start:%Y-%m-%d} first, or "
-                "wait: the catch-up sensor tries again."
-            )
-            raise WindowRefused(msg)
-        found[table] = state
-    return found[SOURCES[0]]
 
 
 def red_days(

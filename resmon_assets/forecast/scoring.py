@@ -20,12 +20,12 @@ from resmon_assets.forecast.scores import AGES_DAYS, MADE, MEASURED, score_rows,
 from resmon_assets.frames import FORECAST_SCORE_KEY, FORECAST_SCORE_ROWS
 from resmon_assets.naming import CAPACITY_FORECASTS, FORECAST_SCORES, table_of
 from resmon_assets.partitions import closed_day_partitions
+from resmon_assets.window_refresh import source_states, store_rows
 from resmon_assets.window_runs import WindowAsset
-from resmon_assets.windows import Outcome, WindowTable, refuse_red, store_window
-from resmon_resources.errors import WindowRefused
+from resmon_assets.windows import Outcome, WindowTable, refuse_red
 from resmon_resources.postgres import PostgresResource
 from resmon_resources.postgres_connection import load_query
-from resmon_resources.window_ledger import WindowState, window_states
+from resmon_resources.window_ledger import WindowState
 
 _DAY = timedelta(days=1)
 _FORECASTS = table_of(CAPACITY_FORECASTS)
@@ -84,27 +84,17 @@ def refresh_scores(postgres: PostgresResource, *, start: datetime, now: datetime
             load_query("forecast", "read_measured"), {"start": start, "end": end}, MEASURED
         )
     rows = score_rows(made, measured)
-    stored = store_window(
+    outcome = store_rows(
         postgres,
         table,
         rows,
         revision=state.revision,
         sample_count=state.sample_count,
+        server_count=rows.filter(pl.col("server_id") > 0)["server_id"].n_unique(),
         start=start,
         closed_until=end,
         now=now,
         totals=load_query("forecast", "sum_stored_scores"),
-    )
-    outcome = Outcome(
-        start=start,
-        closed_until=end,
-        is_complete=True,
-        revision=state.revision,
-        sample_count=state.sample_count,
-        row_count=rows.height,
-        buckets_computed=1,
-        server_count=rows.filter(pl.col("server_id") > 0)["server_id"].n_unique(),
-        stored=stored,
     )
     return ScoredDay(outcome, summarise(rows))
 
@@ -115,15 +105,7 @@ def source_state(connection: psycopg.Connection, *, start: datetime) -> WindowSt
     Raises:
         WindowRefused: they are not computed yet, or forecasts that are read are red.
     """
-    for age in (0, *AGES_DAYS):
+    for age in AGES_DAYS:
         made_on = start - age * _DAY
         refuse_red(connection, _FORECASTS, start=made_on, end=made_on + _DAY)
-    state = window_states(connection, _FORECASTS, start=start, end=start + _DAY).get(start)
-    if state is None:
-        msg = (
-            f"Computing {SCORE_DAY.table.name} for {start:%Y-%m-%d}: {_FORECASTS}, which holds "
-            "what was measured on that day, is not computed for it yet. Materialize its partition "
-            f"{start:%Y-%m-%d} first, or wait: the catch-up sensor tries again."
-        )
-        raise WindowRefused(msg)
-    return state
+    return source_states(connection, SCORE_DAY.table, (_FORECASTS,), start=start)[_FORECASTS]

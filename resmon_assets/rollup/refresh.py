@@ -4,7 +4,6 @@ Belongs here: the shell around `tree.py` and `metrics.py`: what is read in which
 Dagster; how a window is stored is in `windows.py`.
 """
 
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import polars as pl
@@ -23,15 +22,8 @@ from resmon_assets.rollup.tree import (
     cut_into_stretches,
 )
 from resmon_assets.tier.refresh import read_periods, server_slices
-from resmon_assets.windows import (
-    Outcome,
-    Plan,
-    WindowTable,
-    plan_window,
-    refuse_gone,
-    store_window,
-)
-from resmon_resources.errors import WindowChanged
+from resmon_assets.window_refresh import Computed, refresh_planned
+from resmon_assets.windows import Outcome, Plan, WindowTable, refuse_gone
 from resmon_resources.postgres import PostgresResource, Snapshot
 from resmon_resources.postgres_connection import load_query
 from resmon_resources.window_ledger import SLOT
@@ -50,29 +42,6 @@ _COUNTS = pl.Schema(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Computed:
-    """Some buckets of a window in memory.
-
-    Attributes:
-        plan: what was asked for.
-        rows: schema `frames.ROLLUP_ROWS`.
-        counted: raw rows in the plan's snapshot, counted by PostgreSQL, by number of the slot.
-        server_count: servers that have samples in these buckets.
-    """
-
-    plan: Plan
-    rows: pl.DataFrame
-    counted: dict[int, int]
-    server_count: int
-
-    @property
-    def sample_count(self) -> int:
-        """Raw rows of the whole window: those counted, and of the other slots those known."""
-        part = self.plan.part(self.counted)
-        return sum(self.counted.values() if part is None else part.samples)
-
-
 def refresh_window(
     postgres: PostgresResource, table: WindowTable, *, start: datetime, now: datetime
 ) -> Outcome:
@@ -86,52 +55,13 @@ def refresh_window(
         SampleUnusable: a sample holds what no probe can have measured.
         DatabaseError: PostgreSQL could not be reached or refused.
     """
-    try:
-        return _refresh(postgres, table, start=start, now=now)
-    except WindowChanged:
-        return _refresh(postgres, table, start=start, now=now, is_whole=True)
-
-
-def _refresh(
-    postgres: PostgresResource,
-    table: WindowTable,
-    *,
-    start: datetime,
-    now: datetime,
-    is_whole: bool = False,
-) -> Outcome:
-    """Compute and store the window, or what is stale of it."""
-    closed_until = table.closed_until(start, now=now)
-    if closed_until == start:
-        return Outcome(start=start, closed_until=start, is_complete=False)
-    with postgres.snapshot() as snapshot:
-        plan = plan_window(
-            snapshot.connection, table, start=start, closed_until=closed_until, is_whole=is_whole
-        )
-        computed = compute_window(snapshot, table, plan, start=start)
-    stored = store_window(
+    return refresh_planned(
         postgres,
         table,
-        computed.rows,
-        revision=plan.revision,
-        sample_count=computed.sample_count,
+        lambda snapshot, plan: compute_window(snapshot, table, plan, start=start),
         start=start,
-        closed_until=closed_until,
         now=now,
         totals=load_query("rollup", "sum_stored_rows"),
-        part=plan.part(computed.counted),
-    )
-    return Outcome(
-        start=start,
-        closed_until=closed_until,
-        is_complete=closed_until == start + table.window,
-        revision=plan.revision,
-        sample_count=computed.sample_count,
-        row_count=computed.rows.height if stored is None else stored.row_count,
-        buckets_computed=sum((b - a) // table.width for a, b in plan.ranges),
-        samples_read=sum(computed.counted.values()),
-        server_count=computed.server_count,
-        stored=stored,
     )
 
 

@@ -31,13 +31,8 @@ from resmon_assets.rollup.usage import (
     month_start,
     usage_rows,
 )
-from resmon_assets.windows import (
-    Outcome,
-    WindowTable,
-    read_stored,
-    refuse_red,
-    store_window,
-)
+from resmon_assets.window_refresh import store_rows
+from resmon_assets.windows import Outcome, WindowTable, read_stored, refuse_red
 from resmon_resources.errors import RawGone, WindowRefused
 from resmon_resources.postgres import PostgresResource, Snapshot
 from resmon_resources.postgres_connection import load_query
@@ -102,28 +97,19 @@ def refresh_usage(postgres: PostgresResource, *, start: datetime, now: datetime)
             computed = compute_usage(snapshot, start=start, is_running=now < start + HOUR)
         if computed is None:
             return nothing
-        stored = store_window(
+        return store_rows(
             postgres,
             USAGE,
             computed.rows,
             revision=computed.revision,
             sample_count=computed.sample_count,
+            server_count=computed.server_count,
             start=start,
             closed_until=computed.measured_until,
             now=now,
             totals=load_query("rollup", "sum_usage"),
             on_newest=lambda writing: _observe_quotas(writing, computed, now=now),
         )
-    return Outcome(
-        start=start,
-        closed_until=computed.measured_until,
-        is_complete=computed.measured_until == start + HOUR,
-        revision=computed.revision,
-        sample_count=computed.sample_count,
-        row_count=computed.rows.height,
-        server_count=computed.server_count,
-        stored=stored,
-    )
 
 
 def _observe_quotas(connection: psycopg.Connection, computed: Computed, *, now: datetime) -> None:

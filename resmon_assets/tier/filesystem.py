@@ -20,8 +20,9 @@ from resmon_assets.naming import TIER_FILESYSTEM_1DAY, table_of
 from resmon_assets.partitions import closed_day_partitions
 from resmon_assets.tier.filesystem_statistics import day_statistics
 from resmon_assets.tier.refresh import server_slices
+from resmon_assets.window_refresh import store_rows
 from resmon_assets.window_runs import WindowAsset
-from resmon_assets.windows import Outcome, WindowTable, raw_revision, store_window
+from resmon_assets.windows import Outcome, WindowTable, raw_revision
 from resmon_resources.errors import RawGone
 from resmon_resources.postgres import PostgresResource, Snapshot
 from resmon_resources.postgres_connection import load_query
@@ -74,27 +75,17 @@ def refresh_file_systems(
             for first, last in server_slices(counts, limit=MAXIMUM_SLICE_ROWS)
         ]
     rows = pl.concat(parts or [day_statistics(_INPUT.to_frame())])
-    sample_count = int(counts["sample_count"].sum())
-    stored = store_window(
+    return store_rows(
         postgres,
         table,
         rows,
         revision=revision,
-        sample_count=sample_count,
+        sample_count=int(counts["sample_count"].sum()),
+        server_count=counts.height,
         start=start,
         closed_until=end,
         now=now,
         totals=load_query("tier", "sum_stored_file_systems"),
-    )
-    return Outcome(
-        start=start,
-        closed_until=end,
-        is_complete=True,
-        revision=revision,
-        sample_count=sample_count,
-        row_count=rows.height,
-        server_count=counts.height,
-        stored=stored,
     )
 
 

@@ -4,7 +4,7 @@ Belongs here: the shell around `statistics.py` and `expectation.py`: which state
 transaction. Knows no Dagster; what is reported about a window is in `assets.py` and `checks.py`.
 """
 
-from dataclasses import dataclass
+from dataclasses import replace
 from datetime import datetime
 
 import polars as pl
@@ -13,15 +13,8 @@ from resmon_assets.frames import INSTANT, RAW_SAMPLES, TIER_INPUT, schema_of
 from resmon_assets.tier.expectation import complete, expected_counts
 from resmon_assets.tier.statistics import bucket_statistics
 from resmon_assets.tier.storage import stored_form
-from resmon_assets.windows import (
-    Outcome,
-    Plan,
-    WindowTable,
-    plan_window,
-    refuse_gone,
-    store_window,
-)
-from resmon_resources.errors import WindowChanged
+from resmon_assets.window_refresh import Computed, refresh_planned
+from resmon_assets.windows import Outcome, Plan, WindowTable, refuse_gone
 from resmon_resources.postgres import PostgresResource, Snapshot
 from resmon_resources.postgres_connection import load_query
 from resmon_resources.window_ledger import SLOT
@@ -43,30 +36,6 @@ _PERIODS = pl.Schema(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Computed:
-    """What was computed of a window.
-
-    Attributes:
-        plan: which of its buckets, and from what.
-        rows: of these, schema `frames.TIER_ROWS`.
-        counted: raw rows of the plan's ranges in that snapshot, counted by PostgreSQL, by slot (of
-            a window without slots all are of slot 0).
-        server_count: servers that have samples in these.
-    """
-
-    plan: Plan
-    rows: pl.DataFrame
-    counted: dict[int, int]
-    server_count: int
-
-    @property
-    def sample_count(self) -> int:
-        """Raw rows of the whole window: those counted, and of the other slots those known."""
-        part = self.plan.part(self.counted)
-        return sum(self.counted.values() if part is None else part.samples)
-
-
 def refresh_window(
     postgres: PostgresResource, table: WindowTable, *, start: datetime, now: datetime
 ) -> Outcome:
@@ -80,53 +49,13 @@ def refresh_window(
         SampleUnusable: a sample holds what no probe can have measured.
         DatabaseError: PostgreSQL could not be reached or refused.
     """
-    try:
-        return _refresh(postgres, table, start=start, now=now)
-    except WindowChanged:
-        return _refresh(postgres, table, start=start, now=now, is_whole=True)
 
-
-def _refresh(
-    postgres: PostgresResource,
-    table: WindowTable,
-    *,
-    start: datetime,
-    now: datetime,
-    is_whole: bool = False,
-) -> Outcome:
-    """Compute and store the window, or what is stale of it."""
-    closed_until = table.closed_until(start, now=now)
-    if closed_until == start:
-        return Outcome(start=start, closed_until=start, is_complete=False)
-    with postgres.snapshot() as snapshot:
-        plan = plan_window(
-            snapshot.connection, table, start=start, closed_until=closed_until, is_whole=is_whole
-        )
+    def compute(snapshot: Snapshot, plan: Plan) -> Computed:
         computed = compute_window(snapshot, table, plan, start=start)
-    stored = store_window(
-        postgres,
-        table,
-        stored_form(computed.rows, width=table.width),
-        revision=plan.revision,
-        sample_count=computed.sample_count,
-        start=start,
-        closed_until=closed_until,
-        now=now,
-        totals=load_query("tier", "sum_stored_rows"),
-        part=plan.part(computed.counted),
-    )
-    return Outcome(
-        start=start,
-        closed_until=closed_until,
-        is_complete=closed_until == start + table.window,
-        revision=plan.revision,
-        sample_count=computed.sample_count,
-        row_count=computed.rows.height if stored is None else stored.row_count,
-        buckets_computed=sum((b - a) // table.width for a, b in plan.ranges),
-        samples_read=sum(computed.counted.values()),
-        server_count=computed.server_count,
-        stored=stored,
-    )
+        return replace(computed, rows=stored_form(computed.rows, width=table.width))
+
+    totals = load_query("tier", "sum_stored_rows")
+    return refresh_planned(postgres, table, compute, start=start, now=now, totals=totals)
 
 
 def compute_window(

@@ -209,7 +209,7 @@ def test_a_day_without_its_sources_is_refused(world, server, table):
     """Lets back: forecasts of a day whose tiers are not there yet, or wrong."""
     world.cpu(server, around(20.0))
     world.finish(tables=[source for source in SOURCES if source != table])
-    with pytest.raises(WindowRefused, match=f"{table} is not computed for that day yet"):
+    with pytest.raises(WindowRefused, match=f"{table} has not been computed for that day"):
         forecast(world)
     world.finish(tables=[table])
     with world.postgres.connect() as connection:

@@ -211,7 +211,7 @@ def test_day_that_is_not_over_is_left_alone(past: Past) -> None:
 
 def test_uncomputed_and_red_forecasts_are_refused(past: Past) -> None:
     """Would let back: scores of what a check found wrong, or a day that looks finished."""
-    with pytest.raises(WindowRefused, match="not computed for it yet"):
+    with pytest.raises(WindowRefused, match="capacity_forecasts has not been computed"):
         past.score()
     past.finish()
     past.finish(DAY - 7 * ONE)

@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from resmon_assets import window_refresh
 from resmon_assets.naming import TIER_1MIN, TIER_5MIN
 from resmon_assets.tier import refresh
 from resmon_assets.tier.refresh import compute_window, refresh_window
@@ -243,7 +244,7 @@ def test_window_that_keeps_changing_is_an_error_that_says_what_to_do(
         raise WindowChanged(msg)
 
     fleet.server("web1", fleet.organization("alpha"))
-    monkeypatch.setattr(refresh, "store_window", changes)
+    monkeypatch.setattr(window_refresh, "store_window", changes)
     with pytest.raises(WindowChanged, match="compute all of the window"):
         refresh_window(fleet.postgres, MINUTES, start=HOUR, now=at(31))
 
