@@ -14,7 +14,8 @@ from synthetic import HOUR, START, samples_of_hour, store
 
 from resmon_assets.rollup.metrics import UNITS_PER_PERCENT
 from resmon_assets.rollup.refresh import refresh_window
-from resmon_assets.rollup.rollups import ROLLUPS, RollupAsset
+from resmon_assets.rollup.rollups import ROLLUPS
+from resmon_assets.window_runs import BucketAsset
 from resmon_resources.postgres import PostgresResource
 
 ORGANIZATIONS = 5_000
@@ -167,7 +168,7 @@ def plant(postgres: PostgresResource, *, servers: int) -> None:
         connection.execute("analyze")
 
 
-def rolled_up(postgres: PostgresResource, rollup: RollupAsset, *, tables: str) -> list[Figure]:
+def rolled_up(postgres: PostgresResource, rollup: BucketAsset, *, tables: str) -> list[Figure]:
     """Seconds and CPU-seconds of one granularity, raw read to commit, and the rows written."""
     table = rollup.table
     done = taken(lambda: refresh_window(postgres, table, start=START, now=START + HOUR), postgres)

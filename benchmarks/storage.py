@@ -39,7 +39,8 @@ from resmon_assets.tier.expectation import complete, expected_counts
 from resmon_assets.tier.refresh import read_periods
 from resmon_assets.tier.statistics import bucket_statistics
 from resmon_assets.tier.storage import stored_form
-from resmon_assets.tier.tiers import TIERS, TierAsset
+from resmon_assets.tier.tiers import TIERS
+from resmon_assets.window_runs import BucketAsset
 from resmon_resources.postgres import PostgresResource, copy_frame
 from resmon_resources.retention_policy import read_policy
 
@@ -141,7 +142,7 @@ def fill(postgres: PostgresResource, *, servers: int) -> float:
 
 
 def rows_of(
-    postgres: PostgresResource, asset: TierAsset, samples: pl.DataFrame, start: datetime
+    postgres: PostgresResource, asset: BucketAsset, samples: pl.DataFrame, start: datetime
 ) -> pl.DataFrame:
     """All rows of a window, with all values."""
     width, end = asset.table.width, start + asset.table.window
@@ -151,7 +152,7 @@ def rows_of(
     return complete(bucket_statistics(samples, width=width), expected)
 
 
-def store_rows(postgres: PostgresResource, asset: TierAsset, rows: pl.DataFrame) -> None:
+def store_rows(postgres: PostgresResource, asset: BucketAsset, rows: pl.DataFrame) -> None:
     """One write of a tier, to its table and to the naive one."""
     begin = rows["bucket_start"].min()
     assert isinstance(begin, datetime)
@@ -197,7 +198,7 @@ def store_file_systems(postgres: PostgresResource, *, servers: int, hour: dateti
             copy_frame(connection, FILE_SYSTEMS, rows.cast(schema_of(RAW_FILE_SYSTEMS)))
 
 
-def naive_name(asset: TierAsset) -> str:
+def naive_name(asset: BucketAsset) -> str:
     """The naive table of a tier: one for each, so that each is measured by itself."""
     return f"public.naive_{asset.table.name.removeprefix('tier.metrics_')}"
 
@@ -231,7 +232,7 @@ def naive_schema(table: str) -> str:
     """
 
 
-def naive_rows(rows: pl.DataFrame, asset: TierAsset) -> pl.DataFrame:
+def naive_rows(rows: pl.DataFrame, asset: BucketAsset) -> pl.DataFrame:
     """The same buckets in the naive schema."""
     start = pl.col("bucket_start")
     return rows.select(

@@ -35,7 +35,8 @@ from synthetic import HOUR, START, fill, register, samples_of_hour, store
 
 from resmon_assets.frames import PERCENTILES
 from resmon_assets.tier.refresh import refresh_window
-from resmon_assets.tier.tiers import TIERS, TierAsset
+from resmon_assets.tier.tiers import TIERS
+from resmon_assets.window_runs import BucketAsset
 from resmon_resources.postgres import PostgresResource
 
 MINUTE = timedelta(minutes=1)
@@ -147,7 +148,7 @@ PARTS = {
 def refreshed(
     postgres: PostgresResource,
     name: str,
-    tiers: Sequence[TierAsset],
+    tiers: Sequence[BucketAsset],
     *,
     now: Any,
     params: dict[str, Any],

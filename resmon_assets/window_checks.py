@@ -12,7 +12,7 @@ recomputation makes it green until the rules are judged again.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import pairwise
 
@@ -30,7 +30,7 @@ from dagster import (
 from resmon_assets.frames import POSTGRES_TYPES, Column
 from resmon_assets.reporting import Finding, check_result, errors_sorted, instant_text
 from resmon_assets.window_runs import WindowAsset, windows_of
-from resmon_assets.windows import Outcome, Stored, read_stored
+from resmon_assets.windows import Outcome, read_stored
 from resmon_resources.errors import WindowRefused
 from resmon_resources.postgres import PostgresResource
 from resmon_resources.postgres_connection import load_query
@@ -84,6 +84,35 @@ class Judgement:
     def red(self) -> list[datetime]:
         """Windows in which something downstream would be wrong."""
         return [w for w, f in self.findings.items() if not f.is_good and not f.is_warning]
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenRules:
+    """What an asset judges of the windows that it has just written.
+
+    Attributes:
+        judges: by name of the rule, the finding about one window that was written.
+        descriptions: by rule, where they differ from `DESCRIPTIONS`.
+        told: rules whose results Dagster records, default all; the others are judged all the same,
+            mark a window red, and fail the run.
+    """
+
+    judges: Mapping[str, Callable[[Outcome], Finding]]
+    descriptions: Mapping[str, str] = field(default_factory=dict)
+    told: tuple[str, ...] | None = None
+
+    @property
+    def told_names(self) -> tuple[str, ...]:
+        """Rules whose results Dagster records."""
+        return tuple(self.judges) if self.told is None else self.told
+
+    def judge(self, outcomes: Sequence[Outcome]) -> list[Judgement]:
+        """Judge the windows that were written."""
+        written = [o for o in outcomes if o.stored is not None]
+        return [
+            Judgement(rule, {o.start: judge(o) for o in written})
+            for rule, judge in self.judges.items()
+        ]
 
 
 def check_name(asset: WindowAsset, rule: str) -> str:
@@ -163,12 +192,24 @@ def record_red(
     return red
 
 
+def written_totals(outcome: Outcome) -> dict[str, int]:
+    """Figures of a window that was written, by name, `stored_rows` among them.
+
+    Raises:
+        ValueError: it was not written; only what was written can be judged.
+    """
+    if outcome.stored is None:
+        msg = "only a window that was written can be judged"
+        raise ValueError(msg)
+    return {**outcome.stored.totals, "stored_rows": outcome.stored.stored_rows}
+
+
 def judge_conservation(outcome: Outcome) -> Finding:
     """Compare the stored sample counts with the raw rows of the snapshot they come from.
 
     The totals of `store_window` must have `stored_samples`.
     """
-    raw, stored = outcome.sample_count, _written(outcome).totals["stored_samples"]
+    raw, stored = outcome.sample_count, written_totals(outcome)["stored_samples"]
     return Finding(
         is_good=raw == stored,
         actual=stored,
@@ -182,10 +223,10 @@ def judge_coverage(outcome: Outcome) -> Finding:
 
     The totals of `store_window` must have `expected_samples` and, of these, `arrived_samples`.
     """
-    written = _written(outcome)
-    missing_rows = outcome.row_count - written.stored_rows
-    expected = written.totals["expected_samples"]
-    ratio = written.totals["arrived_samples"] / expected if expected else 1.0
+    totals = written_totals(outcome)
+    missing_rows = outcome.row_count - totals["stored_rows"]
+    expected = totals["expected_samples"]
+    ratio = totals["arrived_samples"] / expected if expected else 1.0
     return Finding(
         is_good=missing_rows == 0 and ratio >= MINIMUM_COVERAGE,
         is_warning=missing_rows == 0,
@@ -193,15 +234,6 @@ def judge_coverage(outcome: Outcome) -> Finding:
         allowed=f"at least {MINIMUM_COVERAGE} of {expected} expected samples, and no row missing",
         figures={"missing_rows": missing_rows, "expected_samples": expected},
     )
-
-
-def judge_written(outcomes: Sequence[Outcome]) -> list[Judgement]:
-    """Conservation and coverage of the windows that were written."""
-    written = [o for o in outcomes if o.stored is not None]
-    return [
-        Judgement(KEEPS_SAMPLES, {o.start: judge_conservation(o) for o in written}),
-        Judgement(COVERS_FLEET, {o.start: judge_coverage(o) for o in written}),
-    ]
 
 
 def judge_schema(columns: Sequence[tuple[str, str, bool]], declared: Sequence[Column]) -> Finding:
@@ -348,14 +380,6 @@ def judge_stored(
     with postgres.connect() as connection:
         record_red(connection, asset, judgements)
     return judgements
-
-
-def _written(outcome: Outcome) -> Stored:
-    """What was written, which alone can be judged."""
-    if outcome.stored is None:
-        msg = "only a window that was written can be judged"
-        raise ValueError(msg)
-    return outcome.stored
 
 
 def _rank(finding: Finding) -> tuple[bool, bool, float]:

@@ -5,9 +5,9 @@ and table, and gives the function that computes one window.
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from dagster import (
     AssetCheckExecutionContext,
@@ -19,12 +19,17 @@ from dagster import (
     MetadataValue,
 )
 
+from resmon_assets.frames import Column
+from resmon_assets.naming import table_of
+from resmon_assets.partitions import closed_day_partitions
 from resmon_assets.reporting import instant_text
 from resmon_assets.windows import Outcome, WindowTable
 from resmon_resources.catch_up_ledger import record_refusal
 from resmon_resources.errors import RawGone, WindowRefused
 
 Metadata = dict[str, MetadataValue]
+
+_DAY = timedelta(days=1)
 
 FEW_WINDOWS = 2
 """What becomes of so few is told by the metadata; a line for each would be a megabyte a day in
@@ -49,6 +54,40 @@ class WindowAsset:
     def name(self) -> str:
         """The key as one word, as checks are named by."""
         return "_".join(self.key.path)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BucketAsset(WindowAsset):
+    """A table of statistics per bucket as an asset: one of the tiers, or of the rollups.
+
+    Attributes:
+        period: the bucket's length for a person.
+        is_judged: whether all checks run with each window. The fine ones are refreshed every five
+            minutes and only keep count of samples and coverage, to keep the event log small.
+        told: rules of what was just written whose results Dagster records (see
+            `window_checks.WrittenRules`); None: all.
+    """
+
+    period: str
+    is_judged: bool
+    told: tuple[str, ...] | None = None
+
+
+def day_asset(
+    key: AssetKey, *, columns: tuple[Column, ...], row_key: tuple[str, ...], storage: str = "month"
+) -> WindowAsset:
+    """An asset of closed UTC days, one bucket each.
+
+    Args:
+        key: asset key, which names the table.
+        columns: of the table, as in `windows.WindowTable`.
+        row_key: names of its primary key.
+        storage: width of a physical partition.
+    """
+    table = WindowTable(
+        table_of(key), columns=columns, key=row_key, width=_DAY, window=_DAY, storage=storage
+    )
+    return WindowAsset(key=key, table=table, partitions=closed_day_partitions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +204,27 @@ def standard_metadata(done: Sequence[Refreshed]) -> Metadata:
         "complete_until": MetadataValue.text(max(o.closed_until for o in outcomes).isoformat()),
         "seconds": MetadataValue.float(sum(d.seconds for d in done)),
     }
+
+
+def coverage_metadata(done: Sequence[Refreshed]) -> Metadata:
+    """The standard figures, and how many of the expected samples came.
+
+    The totals of `store_window` must have `expected_samples` and, of these, `arrived_samples`.
+    """
+    written = [d.outcome.stored.totals for d in done if d.outcome.stored is not None]
+    expected = sum(totals["expected_samples"] for totals in written)
+    metadata = standard_metadata(done) | {"samples_expected": MetadataValue.int(expected)}
+    if expected:
+        arrived = sum(totals["arrived_samples"] for totals in written)
+        metadata["coverage_ratio"] = MetadataValue.float(arrived / expected)
+    return metadata
+
+
+def last_totals(done: Sequence[Refreshed]) -> Mapping[str, int]:
+    """Figures of the last window that was written, by name; none when none was."""
+    written = [d.outcome for d in done if d.outcome.stored is not None]
+    last = max(written, key=lambda outcome: outcome.start, default=None)
+    return {} if last is None or last.stored is None else last.stored.totals
 
 
 def _told(asset: WindowAsset, refreshed: Refreshed) -> str:

@@ -8,26 +8,23 @@ from collections.abc import Mapping, Sequence
 from dagster import (
     AssetDep,
     AssetExecutionContext,
-    BackfillPolicy,
     Config,
     MaterializeResult,
     MetadataValue,
     TimeWindowPartitionMapping,
-    asset,
 )
 from pydantic import Field
 
 from resmon_assets.anomaly.picture import hour_picture
 from resmon_assets.anomaly.refresh import REPORTS, Carried, refresh_reports
-from resmon_assets.frames import EPISODE_ROWS
-from resmon_assets.naming import ANOMALY_REPORTS, BATCH_POOL, OWNER, TIER_5MIN
+from resmon_assets.naming import ANOMALY_REPORTS, TIER_5MIN
 from resmon_assets.partitions import running_hour_partitions
-from resmon_assets.reporting import errors_sorted, table_metadata
+from resmon_assets.window_assets import run_windows, window_asset
 from resmon_assets.window_runs import (
     Metadata,
     Refreshed,
     WindowAsset,
-    refresh_windows,
+    last_totals,
     standard_metadata,
 )
 from resmon_resources.clock import ClockResource
@@ -60,28 +57,21 @@ class AnomalyReportsConfig(Config):
     )
 
 
-@asset(
-    key=ANOMALY_REPORTS,
-    group_name="anomaly",
-    owners=[OWNER],
-    kinds={"polars", "postgres"},
+@window_asset(
+    REPORTS_ASSET,
+    sources=[
+        TIER_5MIN,
+        AssetDep(
+            ANOMALY_REPORTS,
+            partition_mapping=TimeWindowPartitionMapping(start_offset=-1, end_offset=-1),
+        ),
+    ],
     description=(
         "Episodes in which a metric of a server, or several together, behaved unlike themselves: "
         "when, how far, how urgent, and why in words. Judged five minutes by five minutes from "
         "what was known before; a verdict is final, and computing an hour again writes another "
         "revision where the verdict differs."
     ),
-    metadata=table_metadata(ANOMALY_REPORTS, EPISODE_ROWS),
-    partitions_def=running_hour_partitions,
-    deps=[
-        AssetDep(TIER_5MIN, partition_mapping=TimeWindowPartitionMapping()),
-        AssetDep(
-            ANOMALY_REPORTS,
-            partition_mapping=TimeWindowPartitionMapping(start_offset=-1, end_offset=-1),
-        ),
-    ],
-    pool=BATCH_POOL,
-    backfill_policy=BackfillPolicy.single_run(),
 )
 def anomaly_anomaly_reports(
     context: AssetExecutionContext,
@@ -90,25 +80,23 @@ def anomaly_anomaly_reports(
     clock: ClockResource,
 ) -> MaterializeResult:  # type: ignore[type-arg]  # Dagster refuses a parameter here
     """Episodes of unusual behaviour, per hour."""
-    with errors_sorted(context):
-        now = clock.now()
-        carried = Carried()
-        done = refresh_windows(
-            context,
-            REPORTS_ASSET,
-            lambda start: refresh_reports(
-                postgres,
-                start=start,
-                now=now,
-                is_by_person=is_by_person(context.run.tags),
-                has_ratio=config.has_ratio,
-                carried=carried,
-                log=context.log.info,
-            ),
-            report=report,
-        )
-        metadata = report(done) | picture(postgres, done)
-    return MaterializeResult(metadata=metadata)
+    now, carried = clock.now(), Carried()
+    return run_windows(
+        context,
+        postgres,
+        REPORTS_ASSET,
+        lambda start: refresh_reports(
+            postgres,
+            start=start,
+            now=now,
+            is_by_person=is_by_person(context.run.tags),
+            has_ratio=config.has_ratio,
+            carried=carried,
+            log=context.log.info,
+        ),
+        report=report,
+        picture=lambda done: picture(postgres, done),
+    )
 
 
 def is_by_person(tags: Mapping[str, str]) -> bool:
@@ -118,13 +106,8 @@ def is_by_person(tags: Mapping[str, str]) -> bool:
 
 def report(done: Sequence[Refreshed]) -> Metadata:
     """Metadata of a run: the standard figures, and what is open after its last hour."""
-    written = [d.outcome for d in done if d.outcome.stored is not None]
-    metadata = standard_metadata(done)
-    if written:
-        last = max(written, key=lambda outcome: outcome.start)
-        totals = last.stored.totals if last.stored is not None else {}
-        metadata |= {name: MetadataValue.int(count) for name, count in totals.items()}
-    return metadata
+    counts = {name: MetadataValue.int(count) for name, count in last_totals(done).items()}
+    return standard_metadata(done) | counts
 
 
 def picture(postgres: PostgresResource, done: Sequence[Refreshed]) -> Metadata:

@@ -6,18 +6,8 @@ and stored is in `days_window.py`.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
-from dagster import (
-    AssetDep,
-    AssetExecutionContext,
-    AssetsDefinition,
-    BackfillPolicy,
-    MaterializeResult,
-    MetadataValue,
-    TimeWindowPartitionMapping,
-    asset,
-)
+from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, MetadataValue
 
 from resmon_assets.anomaly.days_window import (
     DEGRADATION,
@@ -26,27 +16,19 @@ from resmon_assets.anomaly.days_window import (
     refresh_trends,
 )
 from resmon_assets.frames import METRICS
-from resmon_assets.naming import BATCH_POOL, OWNER, TIER_1DAY
-from resmon_assets.partitions import closed_day_partitions
-from resmon_assets.reporting import Finding, errors_sorted, instant_text, table_metadata
+from resmon_assets.naming import TIER_1DAY
+from resmon_assets.reporting import Finding
+from resmon_assets.window_assets import run_windows, window_asset
 from resmon_assets.window_checks import (
     COVERS_FLEET,
     HAS_UNIQUE_KEY,
     KEEPS_ORDER,
     KEEPS_RANGE,
-    Judgement,
-    record_red,
-    result_of,
-    specs_of,
+    WrittenRules,
     stored_checks,
+    written_totals,
 )
-from resmon_assets.window_runs import (
-    Metadata,
-    Refreshed,
-    WindowAsset,
-    refresh_windows,
-    standard_metadata,
-)
+from resmon_assets.window_runs import Metadata, Refreshed, WindowAsset, standard_metadata
 from resmon_assets.windows import Outcome
 from resmon_resources.clock import ClockResource
 from resmon_resources.postgres import PostgresResource
@@ -99,43 +81,31 @@ _SPECS = (
 
 def _daily_asset(spec: _Spec) -> AssetsDefinition:
     """The asset of one table."""
-    watched = spec.asset
+    rules = WrittenRules(
+        {COVERS_FLEET: lambda outcome: judge_rows(outcome, spec.rows_per_server)},
+        descriptions={COVERS_FLEET: spec.covers},
+    )
 
-    @asset(
-        key=watched.key,
-        group_name="anomaly",
-        owners=[OWNER],
-        kinds={"python", "postgres"},
+    # Its own day; of the weeks before, what there is. A mapping with an offset would refuse the
+    # first days, or need a parameter that Dagster calls beta.
+    @window_asset(
+        spec.asset,
+        sources=[TIER_1DAY],
+        rules=rules,
         description=spec.description,
-        metadata=table_metadata(watched.key, watched.table.columns),
-        partitions_def=closed_day_partitions,
-        # Its own day; of the weeks before, what there is. A mapping with an offset would refuse the
-        # first days, or need a parameter that Dagster calls beta.
-        deps=[AssetDep(TIER_1DAY, partition_mapping=TimeWindowPartitionMapping())],
-        check_specs=specs_of(watched, (COVERS_FLEET,), descriptions={COVERS_FLEET: spec.covers}),
-        pool=BATCH_POOL,
-        backfill_policy=BackfillPolicy.single_run(),
+        kinds=("python", "postgres"),
     )
     def daily(
         context: AssetExecutionContext, postgres: PostgresResource, clock: ClockResource
     ) -> MaterializeResult:  # type: ignore[type-arg]  # Dagster refuses a parameter beside checks
-        with errors_sorted(context):
-            now = clock.now()
-
-            def refresh(start: datetime) -> Outcome:
-                return spec.refresh(postgres, start=start, now=now)
-
-            done = refresh_windows(context, watched, refresh, report=report)
-            outcomes = [d.outcome for d in done if d.outcome.stored is not None]
-            judgement = Judgement(
-                COVERS_FLEET, {o.start: judge_rows(o, spec.rows_per_server) for o in outcomes}
-            )
-            with postgres.connect() as connection:
-                red = record_red(connection, watched, [judgement])
-        if red:
-            context.log.error("Marked red: %s", ", ".join(instant_text(day) for day in red))
-        return MaterializeResult(
-            metadata=report(done), check_results=[result_of(watched, judgement)]
+        now = clock.now()
+        return run_windows(
+            context,
+            postgres,
+            spec.asset,
+            lambda start: spec.refresh(postgres, start=start, now=now),
+            rules=rules,
+            report=report,
         )
 
     return daily
@@ -143,7 +113,7 @@ def _daily_asset(spec: _Spec) -> AssetsDefinition:
 
 def judge_rows(outcome: Outcome, rows_per_server: int | None) -> Finding:
     """Compare the rows that are stored with those that were computed, and with the servers."""
-    stored = outcome.stored.stored_rows if outcome.stored is not None else 0
+    stored = written_totals(outcome)["stored_rows"]
     wanted = (
         outcome.row_count if rows_per_server is None else outcome.server_count * rows_per_server
     )

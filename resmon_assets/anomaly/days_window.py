@@ -28,9 +28,8 @@ from resmon_assets.frames import (
 )
 from resmon_assets.matters import is_news
 from resmon_assets.naming import DEGRADATION_REPORTS, TIER_1DAY, UTILIZATION_TRENDS, table_of
-from resmon_assets.partitions import closed_day_partitions
 from resmon_assets.window_refresh import source_states, store_rows
-from resmon_assets.window_runs import WindowAsset
+from resmon_assets.window_runs import day_asset
 from resmon_assets.windows import Outcome, WindowTable, read_stored, refuse_red
 from resmon_resources.postgres import PostgresResource, Snapshot
 from resmon_resources.postgres_connection import load_query
@@ -38,31 +37,11 @@ from resmon_resources.window_ledger import window_states
 
 _SOURCE = table_of(TIER_1DAY)
 
-TRENDS = WindowAsset(
-    key=UTILIZATION_TRENDS,
-    table=WindowTable(
-        table_of(UTILIZATION_TRENDS),
-        columns=UTILIZATION_TREND_ROWS,
-        key=UTILIZATION_TREND_KEY,
-        width=DAY,
-        window=DAY,
-        storage="month",
-    ),
-    partitions=closed_day_partitions,
+TRENDS = day_asset(
+    UTILIZATION_TRENDS, columns=UTILIZATION_TREND_ROWS, row_key=UTILIZATION_TREND_KEY
 )
 
-DEGRADATION = WindowAsset(
-    key=DEGRADATION_REPORTS,
-    table=WindowTable(
-        table_of(DEGRADATION_REPORTS),
-        columns=DEGRADATION_ROWS,
-        key=DEGRADATION_KEY,
-        width=DAY,
-        window=DAY,
-        storage="month",
-    ),
-    partitions=closed_day_partitions,
-)
+DEGRADATION = day_asset(DEGRADATION_REPORTS, columns=DEGRADATION_ROWS, row_key=DEGRADATION_KEY)
 
 
 def refresh_trends(postgres: PostgresResource, *, start: datetime, now: datetime) -> Outcome:

@@ -6,33 +6,15 @@ Belongs here: the asset and its report. How a day is computed and stored is in `
 from collections.abc import Sequence
 from datetime import datetime
 
-from dagster import (
-    AssetDep,
-    AssetExecutionContext,
-    BackfillPolicy,
-    MaterializeResult,
-    MetadataValue,
-    TimeWindowPartitionMapping,
-    asset,
-)
+from dagster import AssetExecutionContext, MaterializeResult, MetadataValue
 
-from resmon_assets.forecast.checks import DESCRIPTIONS, judge_forecasts
+from resmon_assets.forecast.checks import RULES
 from resmon_assets.forecast.picture import as_table, draw_outlooks, most_urgent, outlooks_of
 from resmon_assets.forecast.refresh import FORECAST_DAY, ForecastDay, refresh_forecasts
-from resmon_assets.frames import CAPACITY_FORECAST_ROWS
-from resmon_assets.naming import (
-    BATCH_POOL,
-    CAPACITY_FORECASTS,
-    OWNER,
-    ROLLUP_1DAY,
-    TIER_1DAY,
-    TIER_FILESYSTEM_1DAY,
-)
-from resmon_assets.partitions import closed_day_partitions
+from resmon_assets.naming import ROLLUP_1DAY, TIER_1DAY, TIER_FILESYSTEM_1DAY
 from resmon_assets.pictures import as_markdown
-from resmon_assets.reporting import errors_sorted, instant_text, table_metadata
-from resmon_assets.window_checks import COVERS_FLEET, record_red, result_of, specs_of
-from resmon_assets.window_runs import Metadata, Refreshed, refresh_windows, standard_metadata
+from resmon_assets.window_assets import run_windows, window_asset
+from resmon_assets.window_runs import Metadata, Refreshed, standard_metadata
 from resmon_assets.windows import Outcome
 from resmon_resources.clock import ClockResource
 from resmon_resources.postgres import PostgresResource
@@ -42,57 +24,40 @@ PROGRESS_SERIES = 10_000
 """A line of the log for so many series: some thirty seconds of work."""
 
 
-@asset(
-    key=CAPACITY_FORECASTS,
-    group_name="forecast",
-    owners=[OWNER],
-    kinds={"polars", "postgres"},
+# The day that must be there. Of those before it in the history any may be missing, which a mapping
+# with an offset tells only by a parameter that is still in beta.
+@window_asset(
+    FORECAST_DAY,
+    sources=[TIER_1DAY, TIER_FILESYSTEM_1DAY, ROLLUP_1DAY],
+    rules=RULES,
     description=(
         "What CPU, memory, disk and every file system of every server, and every organization, are "
         "expected to be in the 30 days after a closed UTC day: by a straight line, and by the "
         "model that served the series best, with 80 % and 95 % bands; and the day on which 85, 90 "
         "and 100 % of the capacity or quota are reached, or why none is told."
     ),
-    metadata=table_metadata(CAPACITY_FORECASTS, CAPACITY_FORECAST_ROWS),
-    partitions_def=closed_day_partitions,
-    # The day that must be there. Of those before it in the history any may be missing, which a
-    # mapping with an offset tells only by a parameter that is still in beta.
-    deps=[
-        AssetDep(key, partition_mapping=TimeWindowPartitionMapping())
-        for key in (TIER_1DAY, TIER_FILESYSTEM_1DAY, ROLLUP_1DAY)
-    ],
-    check_specs=specs_of(FORECAST_DAY, (COVERS_FLEET,), descriptions=DESCRIPTIONS),
-    pool=BATCH_POOL,
-    backfill_policy=BackfillPolicy.single_run(),
 )
 def forecast_capacity_forecasts(
     context: AssetExecutionContext, postgres: PostgresResource, clock: ClockResource
 ) -> MaterializeResult:  # type: ignore[type-arg]  # Dagster refuses a parameter beside checks
     """Forecasts and days of limits, per UTC day."""
-    with errors_sorted(context):
-        now = clock.now()
-        days: dict[datetime, ForecastDay] = {}
+    now = clock.now()
+    days: dict[datetime, ForecastDay] = {}
 
-        def refresh(start: datetime) -> Outcome:
-            days.clear()  # the newest one is reported; a backfill keeps no others in memory
-            days[start] = refresh_forecasts(
-                postgres, start=start, now=now, on_progress=_Progress(context, start)
-            )
-            return days[start].outcome
+    def refresh(start: datetime) -> Outcome:
+        days.clear()  # the newest one is reported; a backfill keeps no others in memory
+        days[start] = refresh_forecasts(
+            postgres, start=start, now=now, on_progress=_Progress(context, start)
+        )
+        return days[start].outcome
 
-        def report(done: Sequence[Refreshed]) -> Metadata:
-            return report_of(postgres, done, days)
-
-        done = refresh_windows(context, FORECAST_DAY, refresh, report=report)
-        judgements = judge_forecasts([d.outcome for d in done])
-        metadata = report(done)
-        with postgres.connect() as connection:
-            red = record_red(connection, FORECAST_DAY, judgements)
-    if red:
-        context.log.error("Marked red: %s", ", ".join(instant_text(window) for window in red))
-    return MaterializeResult(
-        metadata=metadata,
-        check_results=[result_of(FORECAST_DAY, judgement) for judgement in judgements],
+    return run_windows(
+        context,
+        postgres,
+        FORECAST_DAY,
+        refresh,
+        rules=RULES,
+        report=lambda done: report_of(postgres, done, days),
     )
 
 

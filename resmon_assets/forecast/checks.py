@@ -5,7 +5,6 @@ about them. Whether every server has its rows is judged inside the asset, in the
 wrote; the rest reads the stored rows again.
 """
 
-from collections.abc import Sequence
 from itertools import pairwise
 
 import polars as pl
@@ -20,9 +19,10 @@ from resmon_assets.window_checks import (
     FULL_PERCENT,
     HAS_UNIQUE_KEY,
     KEEPS_ORDER,
-    Judgement,
+    WrittenRules,
     rows_that,
     stored_checks,
+    written_totals,
 )
 from resmon_assets.windows import Outcome
 
@@ -109,19 +109,10 @@ def judge_limits(rows: pl.DataFrame) -> Finding:
     )
 
 
-def judge_forecasts(outcomes: Sequence[Outcome]) -> list[Judgement]:
-    """Whether the fleet is covered, where something was written."""
-    written = [o for o in outcomes if o.stored is not None]
-    return [Judgement(COVERS_FLEET, {o.start: judge_coverage(o) for o in written})]
-
-
 def judge_coverage(outcome: Outcome) -> Finding:
     """A server that should have a forecast and has no row, or a lost row, is wrong."""
-    if outcome.stored is None:
-        msg = "only a window that was written can be judged"
-        raise ValueError(msg)
-    totals = outcome.stored.totals
-    missing_rows = outcome.row_count - outcome.stored.stored_rows
+    totals = written_totals(outcome)
+    missing_rows = outcome.row_count - totals["stored_rows"]
     missing = totals["missing_servers"]
     return Finding(
         is_good=missing == 0 and missing_rows == 0,
@@ -130,6 +121,9 @@ def judge_coverage(outcome: Outcome) -> Finding:
         figures={"missing_rows": missing_rows, "due_servers": totals["due_servers"]},
     )
 
+
+RULES = WrittenRules({COVERS_FLEET: judge_coverage}, DESCRIPTIONS)
+"""Of the days that were just written."""
 
 RISING = [
     *((f"reach_{p}_earliest", f"reach_{p}_on", f"reach_{p}_latest") for p in LIMIT_PERCENTS),

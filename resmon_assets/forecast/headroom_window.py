@@ -21,10 +21,9 @@ from resmon_assets.forecast.headroom import (
 )
 from resmon_assets.frames import HEADROOM_KEY, HEADROOM_ROWS
 from resmon_assets.naming import CAPACITY_FORECASTS, HEADROOM, TIER_1DAY, TIER_1HOUR, table_of
-from resmon_assets.partitions import closed_day_partitions
 from resmon_assets.window_refresh import source_states, store_rows
-from resmon_assets.window_runs import WindowAsset
-from resmon_assets.windows import Outcome, WindowTable
+from resmon_assets.window_runs import day_asset
+from resmon_assets.windows import Outcome
 from resmon_resources.postgres import PostgresResource, Snapshot
 from resmon_resources.postgres_connection import load_query
 from resmon_resources.window_ledger import window_states
@@ -36,18 +35,7 @@ _DAY = timedelta(days=1)
 _HOURS, _FORECASTS = table_of(TIER_1HOUR), table_of(CAPACITY_FORECASTS)
 _SOURCES = (table_of(TIER_1DAY), _FORECASTS)
 
-HEADROOM_DAY = WindowAsset(
-    key=HEADROOM,
-    table=WindowTable(
-        table_of(HEADROOM),
-        columns=HEADROOM_ROWS,
-        key=HEADROOM_KEY,
-        width=_DAY,
-        window=_DAY,
-        storage="month",
-    ),
-    partitions=closed_day_partitions,
-)
+HEADROOM_DAY = day_asset(HEADROOM, columns=HEADROOM_ROWS, row_key=HEADROOM_KEY)
 
 
 def refresh_headroom(postgres: PostgresResource, *, start: datetime, now: datetime) -> Outcome:

@@ -49,12 +49,11 @@ from resmon_assets.naming import (
     table_of,
 )
 from resmon_assets.observing import observe
-from resmon_assets.partitions import closed_day_partitions
 from resmon_assets.rollup.quotas import QUOTAS, effective_limits
 from resmon_assets.rollup.tree import TREE, closure
 from resmon_assets.window_refresh import source_states, store_rows
-from resmon_assets.window_runs import WindowAsset
-from resmon_assets.windows import Outcome, WindowTable
+from resmon_assets.window_runs import day_asset
+from resmon_assets.windows import Outcome
 from resmon_resources.postgres import PostgresResource, Snapshot
 from resmon_resources.postgres_connection import load_query
 from resmon_resources.window_ledger import window_states
@@ -67,17 +66,8 @@ _ONE_DAY = timedelta(days=1)
 SOURCES = tuple(table_of(key) for key in (TIER_1DAY, TIER_FILESYSTEM_1DAY, ROLLUP_1DAY))
 """What a day is computed from; the first one is the source of its revision."""
 
-FORECAST_DAY = WindowAsset(
-    key=CAPACITY_FORECASTS,
-    table=WindowTable(
-        table_of(CAPACITY_FORECASTS),
-        columns=CAPACITY_FORECAST_ROWS,
-        key=CAPACITY_FORECAST_KEY,
-        width=_ONE_DAY,
-        window=_ONE_DAY,
-        storage="month",
-    ),
-    partitions=closed_day_partitions,
+FORECAST_DAY = day_asset(
+    CAPACITY_FORECASTS, columns=CAPACITY_FORECAST_ROWS, row_key=CAPACITY_FORECAST_KEY
 )
 
 Progress = Callable[[int, int], None]

@@ -7,25 +7,16 @@ stored is in `scoring.py`.
 from collections.abc import Sequence
 from datetime import datetime
 
-from dagster import (
-    AssetDep,
-    AssetExecutionContext,
-    BackfillPolicy,
-    MaterializeResult,
-    MetadataValue,
-    TimeWindowPartitionMapping,
-    asset,
-)
+from dagster import AssetExecutionContext, MaterializeResult, MetadataValue
 
 from resmon_assets.forecast.score_picture import as_table, draw_scores
 from resmon_assets.forecast.scoring import SCORE_DAY, ScoredDay, refresh_scores
-from resmon_assets.frames import FORECAST_SCORE_ROWS
-from resmon_assets.naming import BATCH_POOL, CAPACITY_FORECASTS, FORECAST_SCORES, OWNER
-from resmon_assets.partitions import closed_day_partitions
+from resmon_assets.naming import CAPACITY_FORECASTS
 from resmon_assets.pictures import as_markdown
-from resmon_assets.reporting import Finding, errors_sorted, instant_text, table_metadata
-from resmon_assets.window_checks import Judgement, record_red, result_of, specs_of, stored_checks
-from resmon_assets.window_runs import Metadata, Refreshed, refresh_windows, standard_metadata
+from resmon_assets.reporting import Finding
+from resmon_assets.window_assets import run_windows, window_asset
+from resmon_assets.window_checks import WrittenRules, stored_checks, written_totals
+from resmon_assets.window_runs import Metadata, Refreshed, standard_metadata
 from resmon_assets.windows import Outcome
 from resmon_resources.clock import ClockResource
 from resmon_resources.postgres import PostgresResource
@@ -41,57 +32,79 @@ every holiday."""
 FEWEST_JUDGED = 200
 """With fewer forecasts the share of a day says nothing: at 200 its standard error is 0.03."""
 
-DESCRIPTIONS = {
-    SCORES_ALL: "Every forecast that is 1, 7 or 30 days old and whose day was measured has a row.",
-    HOLDS_BANDS: (
-        f"Of {FEWEST_JUDGED} or more forecasts of method best, {COVERAGE_OF_80[0]:.0%} to "
-        f"{COVERAGE_OF_80[1]:.0%} lie inside their 80 % band; a warning otherwise."
-    ),
-}
+
+def judge_count(outcome: Outcome) -> Finding:
+    """Compare the stored rows with those that PostgreSQL counts in the forecasts."""
+    totals = written_totals(outcome)
+    stored, due = totals["stored_rows"], totals["due_rows"]
+    return Finding(
+        is_good=stored == due,
+        actual=stored,
+        allowed=f"{due}, the forecasts of the day that can be scored",
+    )
 
 
-@asset(
-    key=FORECAST_SCORES,
-    group_name="forecast",
-    owners=[OWNER],
-    kinds={"polars", "postgres"},
+def judge_bands(outcome: Outcome) -> Finding:
+    """Whether about four of five values were inside the 80 % band; never more than a warning."""
+    totals = written_totals(outcome)
+    rows, inside = totals["best_rows"], totals["best_inside_80"]
+    low, high = COVERAGE_OF_80
+    share = inside / rows if rows else 0.0
+    return Finding(
+        is_good=rows < FEWEST_JUDGED or low <= share <= high,
+        is_warning=True,
+        actual=share,
+        allowed=f"{low} to {high} when {FEWEST_JUDGED} forecasts or more are scored",
+        figures={
+            "forecasts": rows,
+            "coverage_95": totals["best_inside_95"] / rows if rows else 0.0,
+        },
+    )
+
+
+RULES = WrittenRules(
+    {SCORES_ALL: judge_count, HOLDS_BANDS: judge_bands},
+    descriptions={
+        SCORES_ALL: (
+            "Every forecast that is 1, 7 or 30 days old and whose day was measured has a row."
+        ),
+        HOLDS_BANDS: (
+            f"Of {FEWEST_JUDGED} or more forecasts of method best, {COVERAGE_OF_80[0]:.0%} to "
+            f"{COVERAGE_OF_80[1]:.0%} lie inside their 80 % band; a warning otherwise."
+        ),
+    },
+)
+
+
+# The forecasts of the day itself, which hold what was measured. Those that are scored may be
+# missing.
+@window_asset(
+    SCORE_DAY,
+    sources=[CAPACITY_FORECASTS],
+    rules=RULES,
     description=(
         "How good the forecasts were that were made 1, 7 and 30 days before a UTC day: error and "
         "whether the bands held, for every server, file system and organization, metric and method."
     ),
-    metadata=table_metadata(FORECAST_SCORES, FORECAST_SCORE_ROWS),
-    partitions_def=closed_day_partitions,
-    # The forecasts of the day itself, which hold what was measured. Those that are scored may be
-    # missing.
-    deps=[AssetDep(CAPACITY_FORECASTS, partition_mapping=TimeWindowPartitionMapping())],
-    check_specs=specs_of(SCORE_DAY, (SCORES_ALL, HOLDS_BANDS), descriptions=DESCRIPTIONS),
-    pool=BATCH_POOL,
-    backfill_policy=BackfillPolicy.single_run(),
 )
 def forecast_forecast_scores(
     context: AssetExecutionContext, postgres: PostgresResource, clock: ClockResource
 ) -> MaterializeResult:  # type: ignore[type-arg]  # Dagster refuses a parameter beside checks
     """Scores of past forecasts, per UTC day."""
-    with errors_sorted(context):
-        now = clock.now()
-        days: dict[datetime, ScoredDay] = {}
+    now = clock.now()
+    days: dict[datetime, ScoredDay] = {}
 
-        def refresh(start: datetime) -> Outcome:
-            days[start] = refresh_scores(postgres, start=start, now=now)
-            return days[start].outcome
+    def refresh(start: datetime) -> Outcome:
+        days[start] = refresh_scores(postgres, start=start, now=now)
+        return days[start].outcome
 
-        def report(done: Sequence[Refreshed]) -> Metadata:
-            return report_of(done, days)
-
-        done = refresh_windows(context, SCORE_DAY, refresh, report=report)
-        judgements = judge_scores([d.outcome for d in done])
-        with postgres.connect() as connection:
-            red = record_red(connection, SCORE_DAY, judgements)
-    if red:
-        context.log.error("Marked red: %s", ", ".join(instant_text(window) for window in red))
-    return MaterializeResult(
-        metadata=report(done),
-        check_results=[result_of(SCORE_DAY, judgement) for judgement in judgements],
+    return run_windows(
+        context,
+        postgres,
+        SCORE_DAY,
+        refresh,
+        rules=RULES,
+        report=lambda done: report_of(done, days),
     )
 
 
@@ -117,50 +130,6 @@ def report_of(done: Sequence[Refreshed], days: dict[datetime, ScoredDay]) -> Met
         picture = as_markdown(draw_scores(summary, day=f"{last:%Y-%m-%d}"), alt="Forecast scores")
         metadata["picture"] = MetadataValue.md(picture)
     return metadata
-
-
-def judge_scores(outcomes: Sequence[Outcome]) -> list[Judgement]:
-    """Whether all is scored and the bands held, where something was written."""
-    written = [o for o in outcomes if o.stored is not None]
-    return [
-        Judgement(SCORES_ALL, {o.start: judge_count(_totals(o)) for o in written}),
-        Judgement(HOLDS_BANDS, {o.start: judge_bands(_totals(o)) for o in written}),
-    ]
-
-
-def judge_count(totals: dict[str, int]) -> Finding:
-    """Compare the stored rows with those that PostgreSQL counts in the forecasts."""
-    stored, due = totals["stored_rows"], totals["due_rows"]
-    return Finding(
-        is_good=stored == due,
-        actual=stored,
-        allowed=f"{due}, the forecasts of the day that can be scored",
-    )
-
-
-def judge_bands(totals: dict[str, int]) -> Finding:
-    """Whether about four of five values were inside the 80 % band; never more than a warning."""
-    rows, inside = totals["best_rows"], totals["best_inside_80"]
-    low, high = COVERAGE_OF_80
-    share = inside / rows if rows else 0.0
-    return Finding(
-        is_good=rows < FEWEST_JUDGED or low <= share <= high,
-        is_warning=True,
-        actual=share,
-        allowed=f"{low} to {high} when {FEWEST_JUDGED} forecasts or more are scored",
-        figures={
-            "forecasts": rows,
-            "coverage_95": totals["best_inside_95"] / rows if rows else 0.0,
-        },
-    )
-
-
-def _totals(outcome: Outcome) -> dict[str, int]:
-    """The figures of what was written, which alone can be judged."""
-    if outcome.stored is None:
-        msg = "only a window that was written can be judged"
-        raise ValueError(msg)
-    return {**outcome.stored.totals, "stored_rows": outcome.stored.stored_rows}
 
 
 SCORE_CHECKS = stored_checks(SCORE_DAY)

@@ -19,10 +19,9 @@ import psycopg
 from resmon_assets.forecast.scores import AGES_DAYS, MADE, MEASURED, score_rows, summarise
 from resmon_assets.frames import FORECAST_SCORE_KEY, FORECAST_SCORE_ROWS
 from resmon_assets.naming import CAPACITY_FORECASTS, FORECAST_SCORES, table_of
-from resmon_assets.partitions import closed_day_partitions
 from resmon_assets.window_refresh import source_states, store_rows
-from resmon_assets.window_runs import WindowAsset
-from resmon_assets.windows import Outcome, WindowTable, refuse_red
+from resmon_assets.window_runs import day_asset
+from resmon_assets.windows import Outcome, refuse_red
 from resmon_resources.postgres import PostgresResource
 from resmon_resources.postgres_connection import load_query
 from resmon_resources.window_ledger import WindowState
@@ -30,18 +29,7 @@ from resmon_resources.window_ledger import WindowState
 _DAY = timedelta(days=1)
 _FORECASTS = table_of(CAPACITY_FORECASTS)
 
-SCORE_DAY = WindowAsset(
-    key=FORECAST_SCORES,
-    table=WindowTable(
-        table_of(FORECAST_SCORES),
-        columns=FORECAST_SCORE_ROWS,
-        key=FORECAST_SCORE_KEY,
-        width=_DAY,
-        window=_DAY,
-        storage="month",
-    ),
-    partitions=closed_day_partitions,
-)
+SCORE_DAY = day_asset(FORECAST_SCORES, columns=FORECAST_SCORE_ROWS, row_key=FORECAST_SCORE_KEY)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,6 @@ them. Conservation and coverage are judged inside each asset, in the transaction
 rest belongs to closed hours and days and reads the stored rows again.
 """
 
-from collections.abc import Sequence
-
 from resmon_assets.frames import ROLLUP_KEY
 from resmon_assets.reporting import Finding
 from resmon_assets.rollup.rollups import ROLLUPS
@@ -16,9 +14,10 @@ from resmon_assets.window_checks import (
     KEEPS_ORDER,
     KEEPS_RANGE,
     KEEPS_SAMPLES,
-    Judgement,
+    WrittenRules,
     judge_coverage,
     stored_checks,
+    written_totals,
 )
 from resmon_assets.windows import Outcome
 
@@ -42,10 +41,7 @@ def judge_conservation(outcome: Outcome) -> Finding:
     Where an organization became a root, or ceased to be one, in the window, the subtrees of roots
     enclose the samples instead of adding up to them.
     """
-    if outcome.stored is None:
-        msg = "only a window that was written can be judged"
-        raise ValueError(msg)
-    raw, totals = outcome.sample_count, outcome.stored.totals
+    raw, totals = outcome.sample_count, written_totals(outcome)
     direct, least, most = (
         totals[name] for name in ("stored_samples", "least_root_samples", "most_root_samples")
     )
@@ -58,14 +54,10 @@ def judge_conservation(outcome: Outcome) -> Finding:
     )
 
 
-def judge_rollup(outcomes: Sequence[Outcome]) -> list[Judgement]:
-    """Conservation and coverage of the windows that were written."""
-    written = [o for o in outcomes if o.stored is not None]
-    return [
-        Judgement(KEEPS_SAMPLES, {o.start: judge_conservation(o) for o in written}),
-        Judgement(COVERS_FLEET, {o.start: judge_coverage(o) for o in written}),
-    ]
-
+RULES = WrittenRules(
+    {KEEPS_SAMPLES: judge_conservation, COVERS_FLEET: judge_coverage}, DESCRIPTIONS
+)
+"""Of the windows that were just written."""
 
 ROLLUP_CHECKS = [
     stored_checks(

@@ -4,7 +4,6 @@ Belongs here: their specifications. What is done with them is in `refresh.py`, `
 `checks.py`.
 """
 
-from dataclasses import dataclass
 from datetime import timedelta
 
 from dagster import AssetKey
@@ -16,28 +15,10 @@ from resmon_assets.partitions import (
     closed_hour_partitions,
     running_hour_partitions,
 )
-from resmon_assets.window_checks import COVERS_FLEET, KEEPS_SAMPLES
-from resmon_assets.window_runs import WindowAsset
+from resmon_assets.window_runs import BucketAsset
 from resmon_assets.windows import WindowTable
 
 _HOUR, _DAY = timedelta(hours=1), timedelta(days=1)
-
-
-@dataclass(frozen=True, slots=True)
-class RollupAsset(WindowAsset):
-    """A table of organization metrics as an asset.
-
-    Attributes:
-        period: the bucket's length for a person.
-        is_judged: whether all checks run with each window; not every five minutes, to keep the
-            event log small.
-        told: rules of what was just written whose results Dagster records; the others are judged
-            all the same, mark a window red, and fail the run.
-    """
-
-    period: str
-    is_judged: bool
-    told: tuple[str, ...] = (KEEPS_SAMPLES, COVERS_FLEET)
 
 
 def _table(key: AssetKey, *, width: timedelta, window: timedelta, storage: str) -> WindowTable:
@@ -53,7 +34,7 @@ def _table(key: AssetKey, *, width: timedelta, window: timedelta, storage: str) 
 
 
 ROLLUPS = (
-    RollupAsset(
+    BucketAsset(
         key=ROLLUP_5MIN,
         table=_table(ROLLUP_5MIN, width=timedelta(minutes=5), window=_HOUR, storage="week"),
         partitions=running_hour_partitions,
@@ -62,14 +43,14 @@ ROLLUPS = (
         # The samples are those of the five-minute tier, which tells of them.
         told=(),
     ),
-    RollupAsset(
+    BucketAsset(
         key=ROLLUP_1HOUR,
         table=_table(ROLLUP_1HOUR, width=_HOUR, window=_HOUR, storage="month"),
         partitions=closed_hour_partitions,
         period="hour",
         is_judged=True,
     ),
-    RollupAsset(
+    BucketAsset(
         key=ROLLUP_1DAY,
         table=_table(ROLLUP_1DAY, width=_DAY, window=_DAY, storage="year"),
         partitions=closed_day_partitions,

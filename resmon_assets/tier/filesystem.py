@@ -17,11 +17,10 @@ from resmon_assets.frames import (
 )
 from resmon_assets.naming import RAW_FILE_SYSTEMS as RAW_KEY
 from resmon_assets.naming import TIER_FILESYSTEM_1DAY, table_of
-from resmon_assets.partitions import closed_day_partitions
 from resmon_assets.tier.filesystem_statistics import day_statistics
 from resmon_assets.tier.refresh import server_slices
 from resmon_assets.window_refresh import store_rows
-from resmon_assets.window_runs import WindowAsset
+from resmon_assets.window_runs import day_asset
 from resmon_assets.windows import Outcome, WindowTable, raw_revision
 from resmon_resources.errors import RawGone
 from resmon_resources.postgres import PostgresResource, Snapshot
@@ -34,17 +33,8 @@ _DAY = timedelta(days=1)
 _COUNTS = pl.Schema({"server_id": pl.Int32(), "sample_count": pl.Int64()})
 _INPUT = schema_of(RAW_FILE_SYSTEMS)
 
-FILE_SYSTEM_DAY = WindowAsset(
-    key=TIER_FILESYSTEM_1DAY,
-    table=WindowTable(
-        table_of(TIER_FILESYSTEM_1DAY),
-        columns=FILE_SYSTEM_DAYS,
-        key=FILE_SYSTEM_KEY,
-        width=_DAY,
-        window=_DAY,
-        storage="year",
-    ),
-    partitions=closed_day_partitions,
+FILE_SYSTEM_DAY = day_asset(
+    TIER_FILESYSTEM_1DAY, columns=FILE_SYSTEM_DAYS, row_key=FILE_SYSTEM_KEY, storage="year"
 )
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from resmon_assets.raw.schedule import instant_at_or_before
 from resmon_assets.tier.refresh import refresh_window
-from resmon_assets.tier.tiers import TIERS, TierAsset
+from resmon_assets.tier.tiers import TIERS
+from resmon_assets.window_runs import BucketAsset
 from tests.integration.tier.fleet import HOUR, LONG_AGO, Fleet
 
 pytestmark = pytest.mark.integration
@@ -16,7 +17,7 @@ DAY = HOUR.replace(hour=0)
 EACH_TIER = pytest.mark.parametrize("asset", TIERS, ids=[asset.period for asset in TIERS])
 
 
-def granularity_of(asset: TierAsset) -> str:
+def granularity_of(asset: BucketAsset) -> str:
     """As consumers name it."""
     return asset.table.name.removeprefix("tier.metrics_")
 
@@ -75,7 +76,7 @@ def awkward_hour(fleet: Fleet) -> dict[str, int]:
 
 
 @EACH_TIER
-def test_what_was_live_is_the_same_once_it_is_computed(fleet: Fleet, asset: TierAsset) -> None:
+def test_what_was_live_is_the_same_once_it_is_computed(fleet: Fleet, asset: BucketAsset) -> None:
     """Would let back: a line of a chart that jumps five minutes later, because another percentile,
     another rounding, another share of an organization or another count was shown.
     """

@@ -8,7 +8,8 @@ import pytest
 
 from resmon_assets.frames import METRICS, PERCENTILES, RAW_SAMPLES, STATISTICS, schema_of
 from resmon_assets.tier.refresh import refresh_window
-from resmon_assets.tier.tiers import TIERS, TierAsset
+from resmon_assets.tier.tiers import TIERS
+from resmon_assets.window_runs import BucketAsset
 from resmon_resources.errors import SampleUnusable
 from resmon_resources.postgres import copy_frame
 from tests.integration.tier.fleet import Fleet
@@ -90,7 +91,7 @@ def awkward_day(fleet: Fleet) -> None:
 
 
 @EACH_TIER
-def test_every_value_is_that_of_postgresql(fleet: Fleet, asset: TierAsset) -> None:
+def test_every_value_is_that_of_postgresql(fleet: Fleet, asset: BucketAsset) -> None:
     """Another percentile, arithmetic in float4 or a second rounding differs in the last bit."""
     awkward_day(fleet)
     start = DAY if asset.table.window > timedelta(hours=1) else HOUR
@@ -141,7 +142,7 @@ def test_every_value_is_that_of_postgresql(fleet: Fleet, asset: TierAsset) -> No
 
 @EACH_TIER
 @pytest.mark.parametrize("value", ["Infinity", "NaN"])
-def test_value_that_is_no_number_is_refused(fleet: Fleet, asset: TierAsset, value: str) -> None:
+def test_value_that_is_no_number_is_refused(fleet: Fleet, asset: BucketAsset, value: str) -> None:
     """One infinite reading would make the mean of a day infinite, and every rollup above it."""
     server = fleet.server("web1", fleet.organization("alpha"))
     store(fleet, [sample(HOUR + timedelta(seconds=30 * k), server_id=server) for k in range(4)])
