@@ -7,7 +7,9 @@ measure with in `synthetic.py`.
 import json
 import multiprocessing
 import os
+import platform
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -16,6 +18,7 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from resmon_resources import migrations
@@ -65,8 +68,8 @@ def embedded() -> Iterator[PostgresResource]:
     """A migrated embedded PostgreSQL in a temporary folder, with the settings of Resmon."""
     with tempfile.TemporaryDirectory(prefix="resmon-bench-") as home:
         server = server_in(Path(home))
-        server.start()
         try:
+            server.start()
             yield migrated(server)
         finally:
             remove_server(server)
@@ -74,8 +77,39 @@ def embedded() -> Iterator[PostgresResource]:
 
 def server_in(home: Path) -> EmbeddedPostgres:
     """An embedded PostgreSQL, not started, whose state folder is `home`."""
+    end_in_order()
     environment = {"RESMON_HOME": str(home), "RESMON_POSTGRES_OS_USER": "nobody"}
     return EmbeddedPostgres(load_settings(environment))
+
+
+@contextmanager
+def own_home(home: Path) -> Iterator[None]:
+    """Point this process, and all that it starts, at a state folder and a database of its own.
+
+    What the embedded PostgreSQL keeps elsewhere is removed in the end.
+    """
+    end_in_order()
+    for name in ("RESMON_POSTGRES_DSN", "RESMON_DAGSTER_POSTGRES_DSN", "RESMON_COLLECT_SHARDS"):
+        os.environ.pop(name, None)
+    os.environ["RESMON_HOME"] = str(home)
+    try:
+        yield
+    finally:
+        remove_server(EmbeddedPostgres(load_settings()))
+
+
+def end_in_order() -> None:
+    """Have SIGTERM end this process as an error does: servers are stopped, folders removed."""
+    signal.signal(signal.SIGTERM, _end)
+
+
+def _end(number: int, _frame: FrameType | None) -> None:
+    """Leave every block on the way out; a second signal does not interrupt that."""
+    signal.signal(signal.SIGTERM, lambda *_: None)
+    # A pool waits for the work of its processes, which may take an hour.
+    for child in multiprocessing.active_children():
+        child.terminate()
+    raise SystemExit(128 + number)
 
 
 def migrated(server: EmbeddedPostgres) -> PostgresResource:
@@ -142,9 +176,9 @@ def emit(benchmark: str, figure: Figure) -> None:
         "benchmark": benchmark,
         "figure": figure.name,
         "params": figure.params,
-        "value": round(figure.value, 3),
+        "value": round(figure.value, 4),
         "unit": figure.unit,
-        "reference": None if reference is None else round(reference, 3),
+        "reference": None if reference is None else round(reference, 4),
     }
     print(json.dumps(line), flush=True)
 
@@ -152,6 +186,15 @@ def emit(benchmark: str, figure: Figure) -> None:
 def say(text: str) -> None:
     """Progress."""
     print(text, file=sys.stderr, flush=True)
+
+
+def say_machine() -> None:
+    """What the figures were measured on, and how busy it was before."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    say(
+        f"{platform.platform()}, {os.cpu_count()} CPUs, {memory:.0f} GiB, Python "
+        f"{platform.python_version()}, load {os.getloadavg()[0]:.1f} before the start"
+    )
 
 
 def postmaster_pid(postgres: PostgresResource) -> int:

@@ -17,10 +17,7 @@ and the start of a process.
 """
 
 import argparse
-import json
 import os
-import platform
-import shutil
 import signal
 import socket
 import statistics
@@ -38,7 +35,7 @@ from dagster import DagsterInstance, build_sensor_context
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.collect import say
+from benchmarks._measuring import Figure, emit, own_home, say, say_machine
 from benchmarks.up import STOP_LIMIT_SECONDS, resmon_up, wait_for_database
 from resmon_assets import automation
 from resmon_assets.definitions import build_defs
@@ -46,7 +43,6 @@ from resmon_cli.environment import QUIET, service_variables
 from resmon_resources import inventory
 from resmon_resources.alert_records import Level
 from resmon_resources.alert_rules import ALL, RuleChange, read_rule_book, set_rule
-from resmon_resources.embedded_postgres import ROOT_STATE, EmbeddedPostgres
 from resmon_resources.postgres import PostgresResource
 from resmon_resources.settings import load_settings
 
@@ -72,19 +68,9 @@ class Mailbox:
         return "250 OK"
 
 
-def emit(
-    figure: str, value: float, unit: str, *, reference: float | None, **params: object
-) -> None:
-    """One figure as a JSON line."""
-    line = {
-        "benchmark": "alert_latency",
-        "figure": figure,
-        "params": params,
-        "value": round(value, 2),
-        "unit": unit,
-        "reference": None if reference is None else round(reference, 2),
-    }
-    print(json.dumps(line), flush=True)
+def tell(figure: str, value: float, unit: str, *, reference: float, **params: object) -> None:
+    """One figure of this benchmark."""
+    emit("alert_latency", Figure(figure, value, unit, params, reference))
 
 
 def prepare(postgres: PostgresResource) -> None:
@@ -165,7 +151,7 @@ def measure(options: argparse.Namespace, mailbox: Mailbox, folder: Path) -> None
             say(f"{rule}: row after {until_row:.1f} s, mail after {until_mail:.1f} s")
             opened.append(until_row)
             arrived.append(until_mail)
-        emit(
+        tell(
             "opened_after_s",
             statistics.median(opened),
             "s",
@@ -174,7 +160,7 @@ def measure(options: argparse.Namespace, mailbox: Mailbox, folder: Path) -> None
             rounds=options.rounds,
         )
         for name, statistic in (("median", statistics.median), ("worst", max)):
-            emit(
+            tell(
                 "alert_to_mail_s",
                 statistic(arrived),
                 "s",
@@ -184,21 +170,11 @@ def measure(options: argparse.Namespace, mailbox: Mailbox, folder: Path) -> None
             )
         collecting = look_cpu(postgres, automation.collect_raw_sensor)
         alerting = look_cpu(postgres, automation.alerts_sensor)
-        emit("look_cpu_ms", alerting, "ms", reference=collecting, looks=LOOKS)
+        tell("look_cpu_ms", alerting, "ms", reference=collecting, looks=LOOKS)
         per_hour = 3600 / automation.ALERTS_EVERY_SECONDS / 1000
-        emit("look_cpu_s_per_hour", alerting * per_hour, "s", reference=collecting * per_hour)
+        tell("look_cpu_s_per_hour", alerting * per_hour, "s", reference=collecting * per_hour)
         up.send_signal(signal.SIGINT)
         up.wait(STOP_LIMIT_SECONDS)
-
-
-def remove_database() -> None:
-    """Remove what the embedded PostgreSQL keeps outside the state folder."""
-    server = EmbeddedPostgres(load_settings())
-    server.stop()
-    shutil.rmtree(server.data_directory, ignore_errors=True)
-    shutil.rmtree(server.socket_directory, ignore_errors=True)
-    if os.geteuid() == 0 and ROOT_STATE.is_dir() and not any(ROOT_STATE.iterdir()):
-        ROOT_STATE.rmdir()
 
 
 def main() -> None:
@@ -207,7 +183,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, choices=range(1, len(RULES) + 1))
     parser.add_argument("--web-port", type=int, default=3_950)
     options = parser.parse_args()
-    say(f"{platform.platform()}, {os.cpu_count()} CPUs, Python {platform.python_version()}")
+    say_machine()
     mailbox = Mailbox()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -215,18 +191,15 @@ def main() -> None:
     server = Controller(mailbox, hostname="127.0.0.1", port=port)
     server.start()
     try:
-        with tempfile.TemporaryDirectory(prefix="resmon-alerts-") as folder:
-            for name in ("RESMON_POSTGRES_DSN", "RESMON_DAGSTER_POSTGRES_DSN"):
-                os.environ.pop(name, None)
-            os.environ["RESMON_HOME"] = str(Path(folder) / "home")
+        with (
+            tempfile.TemporaryDirectory(prefix="resmon-alerts-") as folder,
+            own_home(Path(folder) / "home"),
+        ):
             os.environ["PYTHONWARNINGS"] = QUIET
             os.environ[ROUTE_VARIABLE] = (
                 f"mailto://127.0.0.1:{port}?from=resmon@example.org&to=ops@example.org"
             )
-            try:
-                measure(options, mailbox, Path(folder))
-            finally:
-                remove_database()
+            measure(options, mailbox, Path(folder))
     finally:
         server.stop()
 

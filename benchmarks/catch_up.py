@@ -19,7 +19,6 @@ the sensor ticks once a minute with two runs in flight, and collection goes on b
 
 import argparse
 import os
-import platform
 import resource
 import sys
 import tempfile
@@ -34,7 +33,7 @@ from psycopg import sql
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks._measuring import Figure, embedded, emit, say, taken
+from benchmarks._measuring import Figure, embedded, emit, say, say_machine, taken
 from benchmarks.synthetic import HOUR, START, fill, register
 from resmon_assets.automation import WATCHED, live_runs, stale_of
 from resmon_assets.catch_up import Decision, Watched, decide
@@ -198,10 +197,7 @@ def main() -> None:
     parser.add_argument("--days", type=float, default=4)
     parser.add_argument("--no-reference", dest="reference", action="store_false")
     options = parser.parse_args()
-    say(
-        f"{platform.platform()}, {os.cpu_count()} CPUs, Python {platform.python_version()}, "
-        f"load {os.getloadavg()[0]:.1f} before the start"
-    )
+    say_machine()
     with tempfile.TemporaryDirectory(prefix="resmon-catch-up-") as folder:
         is_whole = measure(options, Path(folder))
     sys.exit(0 if is_whole else 1)

@@ -32,7 +32,6 @@ import ctypes
 import json
 import logging
 import os
-import platform
 import pwd
 import signal
 import socket
@@ -52,7 +51,7 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks._measuring import embedded
+from benchmarks._measuring import Figure, embedded, emit, say, say_machine
 from benchmarks._sshd import MAX_ADDRESSES, real_sshd
 from benchmarks.fleet import (
     FAULTS,
@@ -90,11 +89,6 @@ REFERENCE_ROUNDS = 2
 def utc_now() -> datetime:
     """The clock."""
     return datetime.now(UTC)
-
-
-def say(text: str) -> None:
-    """Progress."""
-    print(text, file=sys.stderr, flush=True)
 
 
 # A collector's process.
@@ -680,13 +674,9 @@ class Report:
         if not all(costs.values()):
             return
         without = median(costs[False])
-        emit(
-            "rules_cpu_ratio",
-            median(costs[True]) / without,
-            "ratio",
-            self.params | {"intervals": sum(map(len, costs.values()))},
-            reference=round(without, 3),
-        )
+        ratio, intervals = median(costs[True]) / without, sum(map(len, costs.values()))
+        params = self.params | {"intervals": intervals}
+        emit("collect", Figure("rules_cpu_ratio", ratio, "ratio", params, without))
 
     def _stored(self, server_ids: list[int], start: float, end: float) -> tuple[int, int]:
         """Rows of these servers in [start, end), and how many of them have a key twice."""
@@ -737,27 +727,7 @@ class Report:
     def _emit(self, figure: str, value: float, unit: str, **params: object) -> None:
         """One figure as a JSON line."""
         reference = self.reference if figure == "cpu_ms_per_sample" else None
-        emit(figure, value, unit, self.params | params, reference=reference)
-
-
-def emit(
-    figure: str,
-    value: float,
-    unit: str,
-    params: dict[str, Any],
-    *,
-    reference: float | None = None,
-) -> None:
-    """One figure as a JSON line."""
-    line = {
-        "benchmark": "collect",
-        "figure": figure,
-        "params": params,
-        "value": round(value, 3),
-        "unit": unit,
-        "reference": reference,
-    }
-    print(json.dumps(line), flush=True)
+        emit("collect", Figure(figure, value, unit, self.params | params, reference))
 
 
 # The alternatives.
@@ -916,10 +886,11 @@ def references(options: argparse.Namespace, sim: Simulator) -> float | None:
         result = json.loads(done.stdout)
         params = {"servers": len(addresses), "way": way}
         costs.append(1000 * result["cpu_seconds"] / result["samples"])
-        emit("cpu_ms_per_sample", costs[-1], "ms", params)
-        emit("samples_read", result["samples"], "samples", params)
+        emit("collect", Figure("cpu_ms_per_sample", costs[-1], "ms", params))
+        emit("collect", Figure("samples_read", result["samples"], "samples", params))
         if "rss_bytes" in result:
-            emit("rss_mib", result["rss_bytes"] / 2**20, "MiB", params | {"of": "all masters"})
+            memory = result["rss_bytes"] / 2**20
+            emit("collect", Figure("rss_mib", memory, "MiB", params | {"of": "all masters"}))
     return round(float(min(costs)), 3)
 
 
@@ -960,11 +931,7 @@ def main() -> None:
     if problems:
         msg = f"Too low for {options.servers} servers: {' '.join(problems)}"
         raise SystemExit(msg)
-    memory = os.sysconf("SC_PHYS_PAGES") * PAGE / 2**30
-    say(
-        f"{platform.platform()}, {os.cpu_count()} CPUs, {memory:.0f} GiB, Python "
-        f"{platform.python_version()}, load {os.getloadavg()[0]:.1f} before the start"
-    )
+    say_machine()
     with (
         tempfile.TemporaryDirectory(prefix="resmon-bench-") as folder,
         (sshd_fleet if options.sshd else simulator)(options, Path(folder)) as sim,

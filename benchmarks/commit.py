@@ -15,8 +15,6 @@ rules by that without, which take turns.
 """
 
 import argparse
-import json
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -27,7 +25,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from _measuring import embedded
+from _measuring import Figure, embedded, emit
 
 from resmon_assets.alert_watch import AlertWatch
 from resmon_assets.raw.difference import status_of
@@ -99,7 +97,7 @@ def compare(found: dict[str, list[dict[str, float]]], *, params: dict[str, Any])
         for way in WAYS[1:]:
             ratio = median(one[figure] for one in found[way]) / without
             several = params | {"rules": way, "repeats": len(found[way])}
-            emit(f"rules_{figure}_ratio", ratio, "ratio", several, reference=without)
+            emit("commit", Figure(f"rules_{figure}_ratio", ratio, "ratio", several, without))
 
 
 def forget_alerts(postgres: PostgresResource) -> None:
@@ -157,11 +155,11 @@ def measure(postgres: PostgresResource, *, first: int, params: dict[str, Any]) -
         "committer_cpu_ms_per_sample": 1000 * own / samples,
     }
     for figure, value in found.items():
-        emit(figure, value, "ms", params)
-    emit("samples_per_second", samples / seconds, "samples/s", params)
+        emit("commit", Figure(figure, value, "ms", params))
+    emit("commit", Figure("samples_per_second", samples / seconds, "samples/s", params))
     with postgres.connect() as connection:
         row = connection.execute("select count(*) from alert.alert_events").fetchone()
-        emit("alert_events", row[0] if row else 0, "events", params)
+        emit("commit", Figure("alert_events", row[0] if row else 0, "events", params))
     return found
 
 
@@ -249,39 +247,14 @@ def look(postgres: PostgresResource, *, params: dict[str, Any]) -> None:
                     ).fetchall()
                 )
                 taken.append(time.perf_counter() - begun)
-            emit(
-                "look_ms",
-                1000 * median(taken),
-                "ms",
-                params | {"organization": organization_id, "rows_read": rows},
-            )
+            seen = params | {"organization": organization_id, "rows_read": rows}
+            emit("commit", Figure("look_ms", 1000 * median(taken), "ms", seen))
 
 
 def backend_cpu_seconds(pid: int) -> float:
     """User and system time of a process so far."""
     stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(stat[11]) + int(stat[12])) / TICKS_PER_SECOND
-
-
-def emit(
-    figure: str,
-    value: float,
-    unit: str,
-    params: dict[str, Any],
-    *,
-    reference: float | None = None,
-) -> None:
-    """One figure as a JSON line."""
-    line = {
-        "benchmark": "commit",
-        "figure": figure,
-        "params": params,
-        "value": round(value, 4),
-        "unit": unit,
-        "reference": None if reference is None else round(reference, 4),
-    }
-    print(json.dumps(line), flush=True)
-    print(f"{figure}: {value:.4f} {unit} {params}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

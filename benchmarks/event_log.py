@@ -21,11 +21,8 @@ bytes on disk, but in minutes.
 """
 
 import argparse
-import json
 import os
-import platform
 import re
-import shutil
 import signal
 import sys
 import tempfile
@@ -53,14 +50,14 @@ from psycopg import sql
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.collect import say
+from benchmarks._measuring import Figure, emit, own_home, say, say_machine
 from benchmarks.up import STOP_LIMIT_SECONDS, resmon_up, wait_for_database
 from resmon_assets.definitions import build_defs
 from resmon_assets.retention.history import prune_runs, sweep
 from resmon_assets.retention.history_asset import KEEP_DAYS
 from resmon_cli.environment import QUIET, service_variables
 from resmon_resources.clock import ClockResource
-from resmon_resources.embedded_postgres import ROOT_STATE, EmbeddedPostgres
+from resmon_resources.embedded_postgres import EmbeddedPostgres
 from resmon_resources.postgres import PostgresResource
 from resmon_resources.postgres_connection import open_connection
 from resmon_resources.settings import Settings, load_settings
@@ -97,17 +94,9 @@ class Line:
     runs_per_day: int
 
 
-def emit(figure: str, value: float, unit: str, **params: object) -> None:
-    """One figure as a JSON line."""
-    line = {
-        "benchmark": "dagster",
-        "figure": figure,
-        "params": params,
-        "value": round(value, 1),
-        "unit": unit,
-        "reference": None,
-    }
-    print(json.dumps(line), flush=True)
+def tell(figure: str, value: float, unit: str, **params: object) -> None:
+    """One figure of this benchmark."""
+    emit("dagster", Figure(figure, value, unit, params))
 
 
 def times_a_day(cron: str) -> int:
@@ -289,10 +278,6 @@ def database_alone(settings: Settings) -> Iterator[psycopg.Connection]:
             yield connection
     finally:
         server.stop()
-        shutil.rmtree(server.data_directory, ignore_errors=True)
-        shutil.rmtree(server.socket_directory, ignore_errors=True)
-        if os.geteuid() == 0 and ROOT_STATE.is_dir() and not any(ROOT_STATE.iterdir()):
-            ROOT_STATE.rmdir()
 
 
 class Day:
@@ -447,27 +432,27 @@ def print_day(connection: psycopg.Connection, lines: Sequence[Line], logs: Path)
         grown = sum(after.values()) - sum(before.values())
         before = after
         per_run = grown / line.runs_per_day
-        emit("events_per_run", events / line.runs_per_day, "events", job=line.job)
+        tell("events_per_run", events / line.runs_per_day, "events", job=line.job)
         # Of a job with few runs the figure is coarse: tables grow by pages of 8 KiB.
-        emit("run_bytes", per_run, "bytes", job=line.job)
-        emit("day_bytes", grown, "bytes", job=line.job, runs_per_day=line.runs_per_day)
+        tell("run_bytes", per_run, "bytes", job=line.job)
+        tell("day_bytes", grown, "bytes", job=line.job, runs_per_day=line.runs_per_day)
         folders = sum(folder_bytes(logs / run_id) for run_id in line.runs) / len(line.runs)
-        emit("log_bytes", folders * line.runs_per_day, "bytes", job=line.job)
+        tell("log_bytes", folders * line.runs_per_day, "bytes", job=line.job)
         log_bytes += folders * line.runs_per_day
         for kind, count, size in shares[line.job]:
-            emit("event_bytes", size, "bytes", job=line.job, type=kind, count=count)
+            tell("event_bytes", size, "bytes", job=line.job, type=kind, count=count)
     ticks = day.add_ticks()
     tick_bytes = day.sizes()[TICKS] - before[TICKS]
-    emit("day_bytes", tick_bytes, "bytes", table=TICKS, ticks=sum(ticks.values()))
+    tell("day_bytes", tick_bytes, "bytes", table=TICKS, ticks=sum(ticks.values()))
     end = day.sizes()
     for table in TABLES:
-        emit("day_bytes", end[table] - begun[table], "bytes", table=table)
+        tell("day_bytes", end[table] - begun[table], "bytes", table=table)
     database = sum(end.values()) - sum(begun.values())
-    emit("day_bytes", database, "bytes", of="database")
-    emit("day_bytes", log_bytes, "bytes", of="logs")
-    emit("day_bytes", database + log_bytes, "bytes", of="all")
+    tell("day_bytes", database, "bytes", of="database")
+    tell("day_bytes", log_bytes, "bytes", of="logs")
+    tell("day_bytes", database + log_bytes, "bytes", of="all")
     kept = KEEP_DAYS * (database - tick_bytes + log_bytes) + tick_bytes
-    emit("kept_bytes", kept, "bytes", days=KEEP_DAYS)
+    tell("kept_bytes", kept, "bytes", days=KEEP_DAYS)
 
 
 def print_pruning(url: str) -> None:
@@ -477,14 +462,14 @@ def print_pruning(url: str) -> None:
         before = materialized(instance)
         begun = time.perf_counter()
         pruned = prune_runs(instance, cutoff=later, most=10**6, is_over=lambda: False)
-        emit("prune_seconds", time.perf_counter() - begun, "s", runs=pruned.runs)
+        tell("prune_seconds", time.perf_counter() - begun, "s", runs=pruned.runs)
         begun = time.perf_counter()
         swept = sweep(
             url, cutoff=later, vouched_since=later - timedelta(400), is_over=lambda: False
         )
-        emit("sweep_seconds", time.perf_counter() - begun, "s", **swept)
-        emit("prune_repeated", pruned.vouched + pruned.repeated_newest, "events")
-        emit("prune_missing", len(before - materialized(instance)), "partitions", of=len(before))
+        tell("sweep_seconds", time.perf_counter() - begun, "s", **swept)
+        tell("prune_repeated", pruned.vouched + pruned.repeated_newest, "events")
+        tell("prune_missing", len(before - materialized(instance)), "partitions", of=len(before))
 
 
 def materialized(instance: DagsterInstance) -> set[tuple[str, str]]:
@@ -502,11 +487,11 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=2, help="of each job")
     parser.add_argument("--web-port", type=int, default=3_940)
     options = parser.parse_args()
-    say(f"{platform.platform()}, {os.cpu_count()} CPUs, Python {platform.python_version()}")
-    with tempfile.TemporaryDirectory(prefix="resmon-dagster-") as folder:
-        for name in ("RESMON_POSTGRES_DSN", "RESMON_DAGSTER_POSTGRES_DSN", "RESMON_COLLECT_SHARDS"):
-            os.environ.pop(name, None)
-        os.environ["RESMON_HOME"] = str(Path(folder) / "home")
+    say_machine()
+    with (
+        tempfile.TemporaryDirectory(prefix="resmon-dagster-") as folder,
+        own_home(Path(folder) / "home"),
+    ):
         settings = load_settings()
         log = Path(folder) / "up.log"
         os.environ["PYTHONWARNINGS"] = QUIET

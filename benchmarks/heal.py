@@ -17,9 +17,7 @@ and compares.
 
 import argparse
 import os
-import platform
 import random
-import shutil
 import sys
 import tempfile
 import time
@@ -36,7 +34,7 @@ from psycopg import sql
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks._measuring import Figure, emit, say
+from benchmarks._measuring import Figure, emit, own_home, say, say_machine
 from resmon_assets.automation import CATCH_UP_TAG, WATCHED, stale_of
 from resmon_assets.catch_up import runs_of
 from resmon_assets.definitions import build_defs
@@ -50,8 +48,6 @@ from resmon_cli.supervisor import StopSignals
 from resmon_cli.up import DEFINITIONS_MODULE
 from resmon_resources.collector_registry import request_stop_of_all
 from resmon_resources.embedded_postgres import (
-    ROOT_STATE,
-    EmbeddedPostgres,
     data_url,
     with_database,
 )
@@ -88,17 +84,14 @@ class Deployment:
 
 
 @contextmanager
-def deployment(home: Path, *, port: int, signals: StopSignals) -> Iterator[Deployment]:
+def deployment(*, port: int, signals: StopSignals) -> Iterator[Deployment]:
     """Start everything as `resmon up` does, and stop it in its order."""
-    for name in ("RESMON_POSTGRES_DSN", "RESMON_DAGSTER_POSTGRES_DSN", "RESMON_COLLECT_SHARDS"):
-        os.environ.pop(name, None)
-    os.environ |= {"RESMON_HOME": str(home), "RESMON_POSTGRES_OS_USER": "nobody"}
+    os.environ["RESMON_POSTGRES_OS_USER"] = "nobody"
     settings = load_settings()
     prepare_home(settings)
     os.environ.update(service_variables(settings))
     data = DataServer(settings, report=say, is_stopping=lambda: signals.is_requested)
     services = Services(settings, Address("127.0.0.1", port), module=DEFINITIONS_MODULE, report=say)
-    embedded = EmbeddedPostgres(settings)
     try:
         data.start(now=time.monotonic())
         data.bring_up_schema()
@@ -108,10 +101,6 @@ def deployment(home: Path, *, port: int, signals: StopSignals) -> Iterator[Deplo
     finally:
         stop_services(services, settings)
         data.stop()
-        shutil.rmtree(embedded.data_directory, ignore_errors=True)
-        shutil.rmtree(embedded.socket_directory, ignore_errors=True)
-        if os.geteuid() == 0 and ROOT_STATE.is_dir() and not any(ROOT_STATE.iterdir()):
-            ROOT_STATE.rmdir()
 
 
 def stop_services(services: Services, settings: Settings) -> None:
@@ -349,8 +338,9 @@ def measure(options: argparse.Namespace, home: Path) -> bool:
     params = {"servers": options.servers, "minutes": options.minutes}
     chance = random.Random(options.seed)  # noqa: S311 - values of a benchmark
     with (
+        own_home(home),
         StopSignals().installed() as signals,
-        deployment(home, port=options.web_port, signals=signals) as running,
+        deployment(port=options.web_port, signals=signals) as running,
     ):
         postgres = running.postgres
         end = hour_of(datetime.now(UTC))
@@ -425,10 +415,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="of values and of the order")
     parser.add_argument("--web-port", type=int, default=3_901)
     options = parser.parse_args()
-    say(
-        f"{platform.platform()}, {os.cpu_count()} CPUs, Python {platform.python_version()}, "
-        f"load {os.getloadavg()[0]:.1f} before the start"
-    )
+    say_machine()
     with tempfile.TemporaryDirectory(prefix="resmon-heal-") as folder:
         is_equal = measure(options, Path(folder))
     sys.exit(0 if is_equal else 1)

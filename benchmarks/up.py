@@ -18,9 +18,7 @@ end `resmon up` gets the signal of Ctrl-C.
 
 import argparse
 import csv
-import json
 import os
-import platform
 import signal
 import subprocess
 import sys
@@ -36,7 +34,8 @@ import psycopg
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks.collect import PAGE, Simulator, children_of, cpu_seconds, say, simulator
+from benchmarks._measuring import Figure, emit, own_home, say, say_machine
+from benchmarks.collect import PAGE, Simulator, children_of, cpu_seconds, simulator
 from benchmarks.fleet import FAULTS, Host, limit_problems, read_servers
 from resmon_assets.raw.schedule import count_instants_between
 from resmon_resources.errors import DatabaseError
@@ -215,23 +214,12 @@ class Measurement:
 
     def emit(self, figure: str, value: float, unit: str, **params: object) -> None:
         """One figure as a JSON line."""
-        line = {
-            "benchmark": "up",
-            "figure": figure,
-            "params": self._params | params,
-            "value": round(value, 3),
-            "unit": unit,
-            "reference": None,
-        }
-        print(json.dumps(line), flush=True)
+        emit("up", Figure(figure, value, unit, self._params | params))
 
 
 def measure(options: argparse.Namespace, sim: Simulator, folder: Path) -> None:
     """Run `resmon up` and print the figures."""
-    os.environ["RESMON_HOME"] = str(folder / "home")
     os.environ["RESMON_KNOWN_HOSTS"] = str(sim.folder / "known_hosts")
-    for name in ("RESMON_POSTGRES_DSN", "RESMON_DAGSTER_POSTGRES_DSN", "RESMON_COLLECT_SHARDS"):
-        os.environ.pop(name, None)
     environment = dict(os.environ)
     log = folder / "up.log"
     params = {name: getattr(options, name) for name in ("servers", "faulty_share", "seconds")}
@@ -284,13 +272,11 @@ def main() -> None:
     if problems:
         msg = f"Too low for {options.servers} servers: {' '.join(problems)}"
         raise SystemExit(msg)
-    say(
-        f"{platform.platform()}, {os.cpu_count()} CPUs, Python {platform.python_version()}, "
-        f"load {os.getloadavg()[0]:.1f} before the start"
-    )
+    say_machine()
     with (
         tempfile.TemporaryDirectory(prefix="resmon-up-") as folder,
         simulator(options, Path(folder) / "fleet") as sim,
+        own_home(Path(folder) / "home"),
     ):
         measure(options, sim, Path(folder))
     say(f"load {os.getloadavg()[0]:.1f} at the end")
