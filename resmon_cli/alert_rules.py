@@ -48,6 +48,7 @@ _WORDS = {
     "keep_seconds": "keep",
     "remind_seconds": "remind",
     "is_enabled": "enabled",
+    "tells_ends": "ends",
 }
 
 
@@ -113,7 +114,8 @@ def list_rules(
         render.print_json([_json_of(book, name, keys, fleet) for name in book.names])
         return
     table = render.plain_table(
-        "RULE", "LEVELS", "LEFT AT", "FOR", "KEEP", "REMIND", "SET BY", right=["FOR", "KEEP"]
+        *("RULE", "LEVELS", "LEFT AT", "FOR", "KEEP", "REMIND", "ENDS", "SET BY"),
+        right=["FOR", "KEEP"],
     )
     table.columns[0].no_wrap = True
     for name in book.names:
@@ -125,6 +127,7 @@ def list_rules(
             duration_notation(rule.for_seconds),
             duration_notation(rule.keep_seconds),
             remind_text(rule.remind_seconds),
+            _ends_text(rule.tells_ends),
             _set_by_text(book.origins_of(name, **keys), fleet),
         )
     render.console().print(table)
@@ -172,6 +175,7 @@ def show_rule(rule: str, *, output_format: str) -> None:
 @level_options
 @click.option("--remind", help="Until it is announced again; `never`.", metavar="DURATION")
 @click.option("--enable/--disable", "is_enabled", default=None, help="Whether it is judged.")
+@click.option("--tell-ends/--no-tell-ends", default=None, help="Whether its ends are told.")
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="What only it has.")
 @scope_options
 def set_command(
@@ -183,6 +187,7 @@ def set_command(
     keep_text: str | None,
     remind: str | None,
     is_enabled: bool | None,
+    tell_ends: bool | None,
     options: tuple[str, ...],
     organization: str | None,
     server: str | None,
@@ -198,6 +203,7 @@ def set_command(
     resmon alert rule set cpu_high --level 95 --clear 85 --for 10m --tag batch
     resmon alert rule set disk_high --level 80:info --level 90:warning --level 97:critical
     resmon alert rule set unreachable --remind never --organization lab
+    resmon alert rule set anomaly --no-tell-ends
     resmon alert rule set reboot --disable
     """  # noqa: D301 - click takes a backspace, not the letters
     now = datetime.now(UTC)
@@ -214,12 +220,13 @@ def set_command(
             keep_text=keep_text,
             remind_text=remind,
             is_enabled=is_enabled,
+            tells_ends=tell_ends,
             options=options,
         )
         if not change.columns():
             msg = (
                 f"Nothing is given that {rule} is to do otherwise. Give --level, --clear, --for, "
-                "--keep, --remind, --enable, --disable or --option."
+                "--keep, --remind, --enable, --disable, --tell-ends, --no-tell-ends or --option."
             )
             raise ConfigurationInvalid(msg)
         check_change(before.shipped(rule), change)
@@ -348,8 +355,14 @@ def _whole_text(rule: Rule) -> str:
     return (
         f"{levels_text(rule)}, left at {clears_text(rule)}, for "
         f"{duration_notation(rule.for_seconds)}, keep {duration_notation(rule.keep_seconds)}, "
-        f"remind {remind_text(rule.remind_seconds)}{'' if rule.is_enabled else ', off'}"
+        f"remind {remind_text(rule.remind_seconds)}, ends {_ends_text(rule.tells_ends)}"
+        f"{'' if rule.is_enabled else ', off'}"
     )
+
+
+def _ends_text(is_told: bool) -> str:
+    """Whether ends are told, in words."""
+    return "told" if is_told else "not told"
 
 
 def _change_text(rule: Rule, change: RuleChange) -> str:
@@ -366,6 +379,8 @@ def _change_text(rule: Rule, change: RuleChange) -> str:
         said.append(f"remind {remind_text(change.remind_seconds)}")
     if change.is_enabled is not None:
         said.append("on" if change.is_enabled else "off")
+    if change.tells_ends is not None:
+        said.append(f"ends {_ends_text(change.tells_ends)}")
     said += [f"{name}={value}" for name, value in change.options.items()]
     return ", ".join(said)
 
@@ -423,5 +438,6 @@ def _values_of(rule: Rule) -> dict[str, object]:
         "keep_seconds": rule.keep_seconds,
         "remind_seconds": rule.remind_seconds,
         "is_enabled": rule.is_enabled,
+        "tells_ends": rule.tells_ends,
         "options": dict(rule.options),
     }

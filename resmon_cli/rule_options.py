@@ -105,6 +105,7 @@ def change_of(
     keep_text: str | None = None,
     remind_text: str | None = None,
     is_enabled: bool | None = None,
+    tells_ends: bool | None = None,
     options: Sequence[str] = (),
 ) -> RuleChange:
     """What a person asks to be different of a rule; what is not given stays.
@@ -117,6 +118,7 @@ def change_of(
         keep_text: a duration.
         remind_text: a duration, or `never`.
         is_enabled: whether it is judged.
+        tells_ends: whether ends are told.
         options: `name=value`.
 
     Raises:
@@ -133,6 +135,7 @@ def change_of(
         keep_seconds=None if keep_text is None else parse_duration(keep_text),
         remind_seconds=remind,
         is_enabled=is_enabled,
+        tells_ends=tells_ends,
         options=dict(_option_of(text) for text in options),
     )
 

@@ -45,6 +45,8 @@ class Rule:
         keep_seconds: seconds that a level must be left before an alert gets better or ends.
         remind_seconds: seconds until an alert that nobody took on is announced again; None: never.
         is_enabled: whether it is judged.
+        tells_ends: whether who was told of an alert is told of its end; False of what is a fact
+            and not a state. The end is recorded all the same.
         unit: of values and levels.
         options: what only this rule has, by name.
     """
@@ -56,6 +58,7 @@ class Rule:
     keep_seconds: int
     remind_seconds: int | None = None
     is_enabled: bool = True
+    tells_ends: bool = True
     unit: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
 

@@ -25,7 +25,10 @@ SubjectKind = Literal[
 ]
 Source = Literal["samples", "tables", "supervision", "group"]
 
-COLUMNS = ("levels", "for_seconds", "keep_seconds", "remind_seconds", "is_enabled")
+COLUMNS = (
+    *("levels", "for_seconds", "keep_seconds"),
+    *("remind_seconds", "is_enabled", "tells_ends"),
+)
 """What a setting can change, each for itself; an option is one more, `options.NAME`."""
 
 MAXIMUM_LEVELS = 5
@@ -66,6 +69,7 @@ class RuleChange:
         keep_seconds: as in `Rule`.
         remind_seconds: as in `Rule`; 0: never.
         is_enabled: as in `Rule`.
+        tells_ends: as in `Rule`.
         options: by name, only those that differ.
     """
 
@@ -74,6 +78,7 @@ class RuleChange:
     keep_seconds: int | None = None
     remind_seconds: int | None = None
     is_enabled: bool | None = None
+    tells_ends: bool | None = None
     options: Mapping[str, Any] = field(default_factory=dict)  # Any: JSON
 
     def applied_to(self, rule: Rule) -> Rule:
@@ -87,6 +92,7 @@ class RuleChange:
                 rule.remind_seconds if self.remind_seconds is None else self.remind_seconds or None
             ),
             is_enabled=rule.is_enabled if self.is_enabled is None else self.is_enabled,
+            tells_ends=rule.tells_ends if self.tells_ends is None else self.tells_ends,
             options={**rule.options, **self.options},
         )
 
@@ -392,6 +398,7 @@ def set_rule(
                 "keep_seconds": change.keep_seconds,
                 "remind_seconds": change.remind_seconds,
                 "is_enabled": change.is_enabled,
+                "tells_ends": change.tells_ends,
                 "options": Jsonb(dict(change.options)) if change.options else None,
                 "changed_by": changed_by,
                 "now": now,
@@ -500,6 +507,7 @@ def _shipped_of(row: Mapping[str, Any]) -> ShippedRule:
         keep_seconds=row["keep_seconds"],
         remind_seconds=row["remind_seconds"],
         is_enabled=row["is_enabled"],
+        tells_ends=row["tells_ends"],
         unit=row["unit"],
         options=row["options"],
     )
@@ -514,6 +522,7 @@ def _setting_of(row: Mapping[str, Any]) -> RuleSetting:
         keep_seconds=row["keep_seconds"],
         remind_seconds=row["remind_seconds"],
         is_enabled=row["is_enabled"],
+        tells_ends=row["tells_ends"],
         options=row["options"] or {},
     )
     return RuleSetting(row["rule"], _scope_of(row), change, row["changed_by"], row["changed_at"])

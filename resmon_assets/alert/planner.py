@@ -245,6 +245,7 @@ def _alert_of(row: dict[str, Any], rules: RuleBook, servers: Mapping[int, Server
         **row,
         unit=rule.unit,
         remind_seconds=rule.remind_seconds,
+        tells_ends=rule.tells_ends,
         is_of_samples=shipped.source == "samples",
     )
 

@@ -373,10 +373,8 @@ class _Planner:
 
     def _send(self, route: Route, items: Sequence[_Item]) -> None:
         """Make messages of what a route is to be told, within its rate."""
-        if not route.sends_resolved:
-            self._tell(route, [item for item in items if item.change == "resolved"])
-            items = [item for item in items if item.change != "resolved"]
-        bundles = _bundles(items, self.group_of)
+        self._tell(route, [item for item in items if not _is_sent(route, item)])
+        bundles = _bundles([item for item in items if _is_sent(route, item)], self.group_of)
         room = max(0, route.per_hour - route.sent_count)
         for bundle in bundles[:room]:
             self._tell(route, bundle)
@@ -488,6 +486,8 @@ class _Planner:
             for route in self.situation.routes
         )
         if is_known:
+            if not alert.is_open and not alert.tells_ends:
+                return f"quiet: ends of {alert.rule} are not told"
             silence = self.held.get(alert_id)
             return "nothing new to tell" if silence is None else f"quiet: {silence}"
         if not alert.is_open:
@@ -526,6 +526,11 @@ class _Planner:
             for alert in self.situation.open_alerts
             if alert.group_alert_id != self.group_of.get(alert.alert_id)
         }
+
+
+def _is_sent(route: Route, item: _Item) -> bool:
+    """Whether a route gets a message of it; an end can be known without one."""
+    return item.change != "resolved" or (route.sends_resolved and item.alert.tells_ends)
 
 
 def _explaining_rules(alert: AlertNow) -> tuple[str, ...]:

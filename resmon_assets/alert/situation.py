@@ -48,6 +48,7 @@ class AlertNow:
         unit: of these values.
         details: more of the matter by name.
         remind_seconds: as its rule holds for it; None: nobody is reminded.
+        tells_ends: whether its rule has ends told, as it holds for it.
         is_of_samples: whether its rule judges samples.
         is_settling: whether its opening is not due yet.
     """
@@ -73,6 +74,7 @@ class AlertNow:
     unit: str = ""
     details: Mapping[str, Any] = field(default_factory=dict)
     remind_seconds: int | None = None
+    tells_ends: bool = True
     is_of_samples: bool = False
     is_settling: bool = False
 

@@ -11,6 +11,7 @@ select
     s.keep_seconds,
     s.remind_seconds,
     s.is_enabled,
+    s.tells_ends,
     s.options,
     s.changed_by,
     s.changed_at

@@ -12,6 +12,7 @@ select
     r.keep_seconds,
     r.remind_seconds,
     r.is_enabled,
+    r.tells_ends,
     r.options,
     r.description
 from alert.rules as r

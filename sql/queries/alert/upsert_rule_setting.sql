@@ -12,6 +12,7 @@ insert into alert.rule_settings as s (
     keep_seconds,
     remind_seconds,
     is_enabled,
+    tells_ends,
     options,
     changed_by,
     changed_at
@@ -28,6 +29,7 @@ values (
     %(keep_seconds)s,
     %(remind_seconds)s,
     %(is_enabled)s,
+    %(tells_ends)s,
     %(options)s,
     %(changed_by)s,
     %(now)s
@@ -41,6 +43,7 @@ set
     keep_seconds = coalesce(excluded.keep_seconds, s.keep_seconds),
     remind_seconds = coalesce(excluded.remind_seconds, s.remind_seconds),
     is_enabled = coalesce(excluded.is_enabled, s.is_enabled),
+    tells_ends = coalesce(excluded.tells_ends, s.tells_ends),
     options = case when excluded.options is null then s.options else coalesce(s.options, '{}') || excluded.options end,
     changed_by = excluded.changed_by,
     changed_at = excluded.changed_at;

@@ -43,6 +43,7 @@ def test_the_shipped_rules_are_read_and_have_no_problem(postgres_connection: Con
         Level("critical", 95, 93),
     )
     assert book.shipped("reboot").rule.remind_seconds is None
+    assert [name for name in book.names if not book.shipped(name).rule.tells_ends] == ["reboot"]
     assert book.shipped("group_unreachable").rule.options == {
         "minimum_servers": 3,
         "within_seconds": 300,

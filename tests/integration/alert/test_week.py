@@ -97,7 +97,6 @@ TIMETABLE: list[tuple[str, str, str]] = [
     ("Fri 16:00", "mail", "warning: web-2 memory high"),
     ("Fri 17:05", "mail", "resolved: web-2 memory high after 2.0 h"),
     ("Sat 10:01", "mail", "warning: web-1 reboot"),
-    ("Sat 10:12", "mail", "resolved: web-1 reboot after 11 min"),
     ("Sat 14:00", "mail", "warning: web-3 cpu high"),
     ("Sat 15:05", "mail", "resolved: web-3 cpu high after 2.6 h"),
     ("Sun 03:00", "mail", "critical: web-6 unreachable"),

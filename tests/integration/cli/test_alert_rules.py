@@ -68,6 +68,21 @@ def test_the_reach_of_a_setting_counts_nearer_ones(resmon: Resmon) -> None:
 
 
 @pytest.mark.usefixtures("fleet")
+def test_whether_ends_are_told_is_a_value_like_any_other(resmon: Resmon) -> None:
+    """Would let back: ends that a person cannot switch, or sees nowhere."""
+    done = resmon("alert", "rule", "set", "cpu_high", "--no-tell-ends", "--organization", "acme")
+    assert done.output == "cpu_high for organization acme: ends not told.\n"
+    again = resmon("alert", "rule", "set", "cpu_high", "--tell-ends", "--tag", "prod")
+    assert again.output == "cpu_high for tag prod: ends told.\n"
+    web, lab = rules(resmon, "--server", "web-1"), rules(resmon, "--server", "lab-1")
+    assert (web["cpu_high"]["tells_ends"], lab["cpu_high"]["tells_ends"]) == (True, False)
+    assert lab["cpu_high"]["set_by"] == {"tells_ends": "organization acme"}
+    assert (web["reboot"]["tells_ends"], web["reboot"]["set_by"]) == (False, {})
+    assert "ends: tag prod" in resmon("alert", "rule", "list", "--tag", "prod").output
+    assert "remind never, ends not told" in resmon("alert", "rule", "show", "reboot").output
+
+
+@pytest.mark.usefixtures("fleet")
 def test_settings_are_reset_one_by_one_and_all_at_once(resmon: Resmon) -> None:
     """Would let back: a reset that takes away more, or says nothing when it took nothing."""
     resmon("alert", "rule", "set", "cpu_high", "--disable", "--server", "web-1")

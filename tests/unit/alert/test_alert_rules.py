@@ -57,6 +57,7 @@ def test_the_nearest_setting_wins_column_by_column() -> None:
     rules = book(
         setting(ALL, for_seconds=1, keep_seconds=1, remind_seconds=100, is_enabled=False),
         setting(Scope(organization_id=1), for_seconds=2, keep_seconds=2, remind_seconds=0),
+        setting(Scope(organization_id=2), tells_ends=False),
         setting(Scope(organization_id=3), for_seconds=3, keep_seconds=3),
         setting(Scope(tag="b"), for_seconds=5, keep_seconds=5),
         setting(Scope(tag="a"), for_seconds=4),
@@ -72,6 +73,7 @@ def test_the_nearest_setting_wins_column_by_column() -> None:
         keep_seconds=5,
         remind_seconds=None,
         is_enabled=False,
+        tells_ends=False,
     )
     origins = rules.origins_of("cpu_high", **of_seven)  # type: ignore[arg-type]
     assert {name: one.scope for name, one in origins.items()} == {
@@ -80,6 +82,7 @@ def test_the_nearest_setting_wins_column_by_column() -> None:
         "keep_seconds": Scope(tag="b"),
         "remind_seconds": Scope(organization_id=1),
         "is_enabled": ALL,
+        "tells_ends": Scope(organization_id=2),
     }
     assert rules.rule_for("cpu_high", organization_path=(1, 2)).for_seconds == 2
     assert rules.rule_for("cpu_high", server_id=9, tags=("c",)).for_seconds == 1

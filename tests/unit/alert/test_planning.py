@@ -152,6 +152,34 @@ def test_a_route_without_ends_and_one_that_is_off_wait_for_nothing() -> None:
     assert world.announcements == {}
 
 
+def test_an_end_that_its_rule_has_not_told_is_known_without_a_message() -> None:
+    """Would let back: `resolved: web-1 reboot after 11 min`, or an announcement that waits."""
+    world = World(servers=fleet(2))
+    alert = world.open("reboot", tells_ends=False)
+    world.plan()
+    world.later(10 * MINUTE)
+    world.resolve(alert)
+    assert world.told() == []
+    assert list(world.last.settled.values()) == ["quiet: ends of reboot are not told"]
+    assert [one.change for one in world.history] == ["opened", "resolved"]
+    assert (world.announcements, world.waiting) == ({}, [])
+    assert world.told() == []
+
+
+def test_ends_that_are_not_told_are_in_no_message_of_others() -> None:
+    """Would let back: five reboots in the message that tells of one end, or in a digest."""
+    world = World(routes=(Route("ops"), Route("slow", per_hour=1)), servers=fleet(6))
+    facts = [world.open("reboot", number, tells_ends=False) for number in range(1, 6)]
+    state = world.open("cpu_high", 6)
+    world.plan()
+    for alert in (*facts, state):
+        world.resolve(alert)
+    assert world.told() == [f"ops resolved: {state}"]
+    world.later(15 * MINUTE)
+    assert world.told() == [f"slow digest: {state}"]
+    assert world.announcements == {}
+
+
 # Silences
 
 
