@@ -30,7 +30,7 @@ from dagster import (
 from resmon_assets.frames import POSTGRES_TYPES, Column
 from resmon_assets.reporting import Finding, check_result, errors_sorted, instant_text
 from resmon_assets.window_runs import WindowAsset, windows_of
-from resmon_assets.windows import Outcome, read_stored
+from resmon_assets.windows import Outcome, WindowTable, read_stored
 from resmon_resources.errors import WindowRefused
 from resmon_resources.postgres import PostgresResource
 from resmon_resources.postgres_connection import load_query
@@ -362,24 +362,53 @@ def judge_stored(
     found |= {rule: {} for rule in own_rules or {}}
     with postgres.snapshot() as snapshot:
         connection = snapshot.connection
-        columns = connection.execute(
-            load_query("window", "read_columns"), {"table": table.name}
-        ).fetchall()
-        schema = judge_schema(columns, table.columns)
+        schema = read_schema(connection, table)
         known = window_states(connection, table.name, start=_FIRST, end=_LAST)
         for window in [w for w in windows if w in known] if windows else sorted(known)[-1:]:
             rows = read_stored(snapshot, table, start=window, end=window + table.window)
-            found[HAS_SCHEMA][window] = schema
-            found[HAS_UNIQUE_KEY][window] = judge_key(rows, table.key)
-            found[KEEPS_RANGE][window] = judge_range(rows, table.columns)
-            if KEEPS_ORDER in found:
-                found[KEEPS_ORDER][window] = judge_order(rows, rising=rising, together=together)
-            for rule, judge in (own_rules or {}).items():
-                found[rule][window] = judge(rows)
+            findings = judge_rows(
+                table, rows, schema=schema, rising=rising, together=together, own_rules=own_rules
+            )
+            for rule, finding in findings.items():
+                found[rule][window] = finding
     judgements = [Judgement(rule, findings) for rule, findings in found.items()]
     with postgres.connect() as connection:
         record_red(connection, asset, judgements)
     return judgements
+
+
+def read_schema(connection: psycopg.Connection, table: WindowTable) -> Finding:
+    """Whether a table has the declared columns, as the connection sees it."""
+    columns = connection.execute(
+        load_query("window", "read_columns").encode(), {"table": table.name}
+    ).fetchall()
+    return judge_schema(columns, table.columns)
+
+
+def judge_rows(
+    table: WindowTable,
+    rows: pl.DataFrame,
+    *,
+    schema: Finding,
+    rising: Sequence[Sequence[str]] = (),
+    together: Sequence[Sequence[str]] = (),
+    own_rules: Mapping[str, Callable[[pl.DataFrame], Finding]] | None = None,
+) -> dict[str, Finding]:
+    """Findings about the rows of one window by rule, as `stored_checks` reports them.
+
+    Args:
+        table: whose rows they are.
+        rows: all rows of the window.
+        schema: of the table (`read_schema`).
+        rising: as in `stored_checks`.
+        together: as in `stored_checks`.
+        own_rules: as in `stored_checks`.
+    """
+    found = {HAS_SCHEMA: schema, HAS_UNIQUE_KEY: judge_key(rows, table.key)}
+    if rising or together:
+        found[KEEPS_ORDER] = judge_order(rows, rising=rising, together=together)
+    found[KEEPS_RANGE] = judge_range(rows, table.columns)
+    return found | {rule: judge(rows) for rule, judge in (own_rules or {}).items()}
 
 
 def _rank(finding: Finding) -> tuple[bool, bool, float]:

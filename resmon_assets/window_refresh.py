@@ -16,6 +16,7 @@ from resmon_assets.windows import (
     Outcome,
     Part,
     Plan,
+    Stored,
     WindowTable,
     plan_window,
     refuse_red,
@@ -133,15 +134,30 @@ def store_rows(
     now: datetime,
     totals: str | None = None,
     part: Part | None = None,
-    on_newest: Callable[[psycopg.Connection], object] | None = None,
+    on_newest: Callable[[psycopg.Connection, Outcome], object] | None = None,
     buckets_computed: int = 1,
     samples_read: int = 0,
 ) -> Outcome:
     """Store the rows of a window and tell what became of it.
 
     Args, and what is raised: those of `windows.store_window`, and the figures of `windows.Outcome`
-    that only the computation knows.
+    that only the computation knows; `on_newest` is given the outcome as it will be returned.
     """
+
+    def told(stored: Stored | None) -> Outcome:
+        return Outcome(
+            start=start,
+            closed_until=closed_until,
+            is_complete=closed_until == start + table.window,
+            revision=revision,
+            sample_count=sample_count,
+            row_count=rows.height if stored is None else stored.row_count,
+            buckets_computed=buckets_computed,
+            samples_read=samples_read,
+            server_count=server_count,
+            stored=stored,
+        )
+
     stored = store_window(
         postgres,
         table,
@@ -153,20 +169,11 @@ def store_rows(
         now=now,
         totals=totals,
         part=part,
-        on_newest=on_newest,
+        on_newest=None
+        if on_newest is None
+        else lambda writing, written: on_newest(writing, told(written)),
     )
-    return Outcome(
-        start=start,
-        closed_until=closed_until,
-        is_complete=closed_until == start + table.window,
-        revision=revision,
-        sample_count=sample_count,
-        row_count=rows.height if stored is None else stored.row_count,
-        buckets_computed=buckets_computed,
-        samples_read=samples_read,
-        server_count=server_count,
-        stored=stored,
-    )
+    return told(stored)
 
 
 def source_states(

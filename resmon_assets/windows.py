@@ -293,7 +293,7 @@ def store_window(
     now: datetime,
     totals: str | None = None,
     part: Part | None = None,
-    on_newest: Callable[[psycopg.Connection], object] | None = None,
+    on_newest: Callable[[psycopg.Connection, Stored], object] | None = None,
 ) -> Stored | None:
     """Store the rows of a window and what they were computed from, in one transaction.
 
@@ -314,7 +314,7 @@ def store_window(
             among them `stored_rows`; asked in the same transaction, after the rows were written.
         part: which slots were computed; None when all of the window was, and slots are not kept.
         on_newest: called in the same transaction, after the rows were written, when the table has
-            no later window: what its rows say is what holds now.
+            no later window: what its rows say is what holds now. Is given what was done.
 
     Returns:
         What was done; None when the stored state is newer, which is then kept untouched.
@@ -359,16 +359,17 @@ def store_window(
         difference = compare_rows(stored, rows, key=table.key)
         _replace_rows(connection, table, difference, start=start, end=closed_until)
         figures = _totals(connection, table, totals, start=start, end=closed_until)
+        done = Stored(
+            new=difference.new.height,
+            changed=difference.changed.height,
+            deleted=difference.vanished.height,
+            stored_rows=figures.pop("stored_rows"),
+            row_count=others + rows.height,
+            totals=figures,
+        )
         if on_newest is not None and not has_later_window(connection, table.name, start):
-            on_newest(connection)
-    return Stored(
-        new=difference.new.height,
-        changed=difference.changed.height,
-        deleted=difference.vanished.height,
-        stored_rows=figures.pop("stored_rows"),
-        row_count=others + rows.height,
-        totals=figures,
-    )
+            on_newest(connection, done)
+    return done
 
 
 def read_stored(

@@ -91,7 +91,7 @@ def refresh_degradation(postgres: PostgresResource, *, start: datetime, now: dat
         history=drift.HISTORY_DAYS,
         start=start,
         now=now,
-        on_newest=lambda writing: _observe_drifts(writing, start=start, now=now),
+        on_newest=lambda writing, _: _observe_drifts(writing, start=start, now=now),
     )
 
 
@@ -111,7 +111,7 @@ def _refresh(
     history: int,
     start: datetime,
     now: datetime,
-    on_newest: Callable[[psycopg.Connection], object] | None = None,
+    on_newest: Callable[[psycopg.Connection, Outcome], object] | None = None,
 ) -> Outcome:
     """Read the history of a day, compute its rows, store them."""
     end = table.closed_until(start, now=now)

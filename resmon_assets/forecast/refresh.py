@@ -157,7 +157,7 @@ def refresh_forecasts(
         closed_until=end,
         now=now,
         totals=load_query("forecast", "sum_stored_forecasts"),
-        on_newest=lambda writing: _observe_full_days(writing, start=start, now=now),
+        on_newest=lambda writing, _: _observe_full_days(writing, start=start, now=now),
     )
     return ForecastDay(
         outcome,

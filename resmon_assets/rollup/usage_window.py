@@ -5,6 +5,7 @@ transaction. Knows no Dagster. Why the revision is that of the rollups is told i
 docs/decisions/0010-quotas.md.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -31,12 +32,15 @@ from resmon_assets.rollup.usage import (
     month_start,
     usage_rows,
 )
+from resmon_assets.rollup.usage_rules import broken_rules
 from resmon_assets.window_refresh import store_rows
 from resmon_assets.windows import Outcome, WindowTable, read_stored, refuse_red
 from resmon_resources.errors import RawGone, WindowRefused
 from resmon_resources.postgres import PostgresResource, Snapshot
 from resmon_resources.postgres_connection import load_query
 from resmon_resources.window_ledger import current_revisions, window_states
+
+_LOG = logging.getLogger(__name__)
 
 USAGE = WindowTable(
     name=table_of(RESOURCE_USAGE),
@@ -108,13 +112,28 @@ def refresh_usage(postgres: PostgresResource, *, start: datetime, now: datetime)
             closed_until=computed.measured_until,
             now=now,
             totals=load_query("rollup", "sum_usage"),
-            on_newest=lambda writing: _observe_quotas(writing, computed, now=now),
+            on_newest=lambda writing, outcome: _observe_quotas(writing, computed, outcome, now=now),
         )
 
 
-def _observe_quotas(connection: psycopg.Connection, computed: Computed, *, now: datetime) -> None:
-    """Judge the quotas by the newest hour, in the transaction that stores it."""
+def _observe_quotas(
+    connection: psycopg.Connection, computed: Computed, outcome: Outcome, *, now: datetime
+) -> None:
+    """Judge the quotas by the newest hour, in the transaction that stores it.
+
+    An hour that its checks will find wrong says nothing of quotas: alerts stay as they are, until
+    it is computed again.
+    """
     if not is_news(computed.measured_until, now=now, window=HOUR):
+        return
+    broken = broken_rules(connection, USAGE, computed.rows, outcome)
+    if broken:
+        _LOG.warning(
+            "No quota is judged by %s of %s: it breaks %s.",
+            USAGE.name,
+            outcome.start.isoformat(),
+            ", ".join(broken),
+        )
         return
     names: dict[int, str] = dict(connection.execute(load_query("rollup", "read_names")).fetchall())
     observe(

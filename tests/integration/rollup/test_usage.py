@@ -11,12 +11,8 @@ from dagster import AssetSelection, DagsterInstance, materialize
 from resmon_assets.definitions import build_defs
 from resmon_assets.naming import RESOURCE_USAGE, ROLLUP_1DAY, ROLLUP_1HOUR, ROLLUP_5MIN, table_of
 from resmon_assets.raw.difference import sample_between
-from resmon_assets.rollup.usage_assets import (
-    USAGE_CHECKS,
-    judge_count,
-    judge_coverage,
-    rollup_organization_resource_usage,
-)
+from resmon_assets.rollup.usage_assets import USAGE_CHECKS, rollup_organization_resource_usage
+from resmon_assets.rollup.usage_rules import judge_count, judge_coverage
 from resmon_assets.rollup.usage_window import USAGE
 from resmon_resources import inventory
 from resmon_resources.clock import ClockResource

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from resmon_assets.rollup.usage_window import USAGE
 from resmon_resources.postgres import PostgresResource
 from tests.integration.rollup.usage_fleet import DAY, HOUR, MINUTE, ONE_HOUR, UsageFleet
 
@@ -74,3 +75,48 @@ def test_an_hour_of_the_past_is_no_news(fleet: UsageFleet) -> None:
     fleet.roll_up(HOUR + ONE_HOUR)
     fleet.refresh(HOUR + ONE_HOUR, now=HOUR + 3 * ONE_HOUR)
     assert [row[2] for row in alerts(fleet)] == ["open"]
+
+
+def test_an_hour_that_its_checks_find_wrong_opens_and_ends_nothing(
+    fleet: UsageFleet, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Would let back: a quota that rings because of memory that no server has, or one that falls
+    silent because rows were lost; or alerts that come a round later because of that.
+    """
+    fleet.limit("acme", "memory_bytes", 25)
+    fleet.limit("emea", "servers", 2, since=HOUR + ONE_HOUR)
+    measure(fleet, 0)
+    assert alerts(fleet) == [("acme memory in use", "info", "open", 80.0)]
+    (emea,) = fleet.execute(
+        "select organization_id from inventory.organizations where name = 'emea'"
+    )
+    (web,) = fleet.execute("select server_id from inventory.servers where name = 'web-1'")
+    wrong = HOUR + ONE_HOUR + 2 * MINUTE
+    fleet.sample(web[0], emea[0], wrong, memory_used_bytes=500)
+    measure(fleet, 1)
+    assert alerts(fleet) == [("acme memory in use", "info", "open", 80.0)]
+    assert "it breaks keeps_order" in caplog.text
+    fleet.sample(web[0], emea[0], wrong + MINUTE)
+    measure(fleet, 1)
+    assert alerts(fleet) == [
+        ("acme memory in use", "info", "open", 80.0),
+        ("emea servers", "critical", "open", 100.0),
+    ]
+
+
+def test_an_hour_of_which_rows_are_lost_ends_no_alert(fleet: UsageFleet) -> None:
+    """Would let back: an alert that is over because its row was not stored."""
+    fleet.limit("acme", "memory_bytes", 25)
+    measure(fleet, 0)
+    fleet.limit("acme", "memory_bytes", 1_000, since=HOUR + ONE_HOUR)
+    fleet.execute(
+        "create function public.lose() returns trigger language plpgsql as 'begin return null; end'"
+    )
+    fleet.execute(
+        f"create trigger lose before insert on {USAGE.name} for each row execute function lose()"
+    )
+    measure(fleet, 1)
+    assert [row[2] for row in alerts(fleet)] == ["open"]
+    fleet.execute(f"drop trigger lose on {USAGE.name}")
+    measure(fleet, 1)
+    assert [row[2] for row in alerts(fleet)] == ["resolved"]
