@@ -307,6 +307,7 @@ def figures_metadata(figures: Figures, *, now: datetime, is_complete: bool) -> M
         "servers_processed": MetadataValue.int(len(figures.servers)),
         "success_rate": MetadataValue.float(done / attempts if attempts else 1.0),
         "failures": MetadataValue.int(figures.failures.total()),
+        "instants_not_asked": MetadataValue.int(figures.not_asked.total()),
         "duplicates": MetadataValue.int(figures.duplicates),
         "lost_samples": MetadataValue.int(figures.lost),
         "notify_failures": MetadataValue.int(figures.notify_failures),
@@ -322,6 +323,8 @@ def figures_metadata(figures: Figures, *, now: datetime, is_complete: bool) -> M
         metadata["lateness_p95_ms"] = MetadataValue.float(
             round(lateness[len(lateness) * 95 // 100], 1)
         )
+    if figures.not_asked:
+        metadata["not_asked_by_reason"] = MetadataValue.json(dict(figures.not_asked))
     if figures.failures:
         metadata["failures_by_cause"] = MetadataValue.json(dict(figures.failures.most_common()))
     return metadata

@@ -26,7 +26,11 @@ from typing import Protocol
 
 from resmon_assets.raw.coverage import OK, CoverageTracker
 from resmon_assets.raw.difference import clock_skew_seconds, sample_between
-from resmon_assets.raw.schedule import instant_at_or_before, next_instant
+from resmon_assets.raw.schedule import (
+    count_instants_between,
+    instant_at_or_before,
+    next_instant,
+)
 from resmon_resources.collector_registry import Orders
 from resmon_resources.errors import Cause, ProbeUnreadable
 from resmon_resources.fleet import (
@@ -154,6 +158,8 @@ class Figures:
         samples: samples committed.
         duplicates: samples that were stored already.
         failures: scheduled instants without a sample, by cause.
+        not_asked: scheduled instants (count) at which a server was not asked, by reason: `opening`
+            its connection, or the loop was `held_up` for longer than an interval.
         lateness_ms: milliseconds from each scheduled instant to its answer.
         lost: samples dropped because spool and memory were full while Postgres was away.
         spooled: samples that went to the spool.
@@ -170,6 +176,7 @@ class Figures:
     samples: int = 0
     duplicates: int = 0
     failures: Counter[str] = field(default_factory=Counter)
+    not_asked: Counter[str] = field(default_factory=Counter)
     lateness_ms: list[float] = field(default_factory=list)
     servers: set[int] = field(default_factory=set)
     lost: int = 0
@@ -186,6 +193,7 @@ class Figures:
         self.samples += other.samples
         self.duplicates += other.duplicates
         self.failures.update(other.failures)
+        self.not_asked.update(other.not_asked)
         self.lateness_ms += other.lateness_ms
         self.servers |= other.servers
         self.lost += other.lost
@@ -268,6 +276,8 @@ class Collector:
         self._pending: dict[tuple[int, int], _Pending] = {}
         self._due: list[tuple[datetime, int]] = []
         self._scheduled: dict[int, datetime] = {}
+        # Server -> the first instant at which it was not asked, until coverage knows of the server.
+        self._passed_over: dict[int, datetime] = {}
         self._samples: list[Sample] = []
         self._file_systems: list[FileSystemUsage] = []
         # Server -> the five minutes of which it has told its file systems.
@@ -390,6 +400,7 @@ class Collector:
         for server_id in before.keys() - self._servers.keys():
             self._scheduled.pop(server_id, None)
             self._previous.pop(server_id, None)
+            self._passed_over.pop(server_id, None)
             self._measured.pop(server_id, None)
         logger.info("inventory: %d active servers (%d before)", len(self._servers), len(before))
 
@@ -439,14 +450,16 @@ class Collector:
 
     def _ask_due(self, now: datetime, *, before: datetime | None = None) -> None:
         """Ask every server whose instant has come, and lies before `before` when that is given."""
+        held_up = 0
         while self._due and self._due[0][0] <= now:
             if before is not None and self._due[0][0] >= before:
-                return
+                break
             instant, server_id = heapq.heappop(self._due)
             server = self._servers.get(server_id)
             if server is None or self._scheduled.get(server_id) != instant:
                 continue  # removed, or rescheduled with another interval
             self._schedule(server, after=max(instant, now - _interval(server)))
+            held_up += self._skip(server, after=instant, before=before)
             is_stored = instant >= self._hour
             tick = int(instant.timestamp()) // server.interval_seconds
             # Until the window has its rows: an answer may be lost, or a hung mount hide them all.
@@ -455,8 +468,32 @@ class Collector:
                 self._pending[server_id, tick] = _Pending(instant, now, is_stored, with_inodes)
             elif is_stored:
                 state = self._fleet.failure_of(server_id)
-                if state.cause is not None:  # None: opening for the first time
+                if state.cause is not None:
                     self._fail(server, instant, state.cause, state.detail, is_final=state.is_final)
+                else:
+                    self._pass_over(server, instant, 1, reason="opening")
+        if held_up:
+            logger.warning("held up: %d instants passed before they could be asked for", held_up)
+
+    def _skip(self, server: Server, *, after: datetime, before: datetime | None) -> int:
+        """Count the instants between one that is asked now and the next that will be."""
+        upcoming = self._scheduled[server.server_id]
+        if before is not None:
+            upcoming = min(upcoming, before)
+        if upcoming - after <= _interval(server):
+            return 0
+        first = max(after + _interval(server), self._hour)
+        count = count_instants_between(
+            first, upcoming, server_id=server.server_id, interval_seconds=server.interval_seconds
+        )
+        if count:
+            self._pass_over(server, first, count, reason="held_up")
+        return count
+
+    def _pass_over(self, server: Server, first: datetime, count: int, *, reason: str) -> None:
+        """A server was not asked at `count` instants from `first` on; coverage shows the gap."""
+        self._figures.not_asked[reason] += count
+        self._passed_over.setdefault(server.server_id, first)
 
     def _handle(self, event: Event) -> None:
         """Turn one event of the fleet into a sample, a failure or a log line."""
@@ -618,6 +655,7 @@ class Collector:
                 cause=cause,
                 interval=UNKNOWN_INTERVAL if server is None else _interval(server),
                 active_since=instant if server is None else server.changed_at,
+                passed_over_since=self._passed_over.pop(server_id, None),
             )
 
     def _keep_stretches(self, *, with_grown: bool) -> list[Stretch]:
@@ -705,11 +743,15 @@ class Collector:
         self._report(figures, now)
 
     def _drain(self) -> None:
-        """Wait for the answers that were asked for."""
+        """Wait for the answers that were asked for; those that do not come are failures."""
         deadline = self._clock() + DRAIN_LIMIT
         while self._pending and self._clock() < deadline:
             for event in self._fleet.events(LONGEST_WAIT_SECONDS):
                 self._handle(event)
+        detail = f"no answer within {DRAIN_LIMIT.seconds} s when the collector ended"
+        while self._pending:
+            (server_id, _), pending = self._pending.popitem()
+            self._fail_pending(server_id, pending, "timeout", detail)
 
     def _await_database(self) -> None:
         """Commit what has come; while older batches wait, write them until END_LIMIT."""

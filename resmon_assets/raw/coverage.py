@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 from resmon_resources.sample_store import Stretch
 
 COLLECTOR_DOWN = "collector_down"
-"""Cause of instants at which no collector ran."""
+"""Cause of instants at which nobody asked: no collector ran, or it was opening the connection, or
+it was held up for longer than an interval."""
 
 OK = "ok"
 
@@ -35,6 +36,7 @@ class CoverageTracker:
         cause: str,
         interval: timedelta,
         active_since: datetime,
+        passed_over_since: datetime | None = None,
     ) -> None:
         """Count one scheduled instant of a server.
 
@@ -48,6 +50,8 @@ class CoverageTracker:
             interval: time between two scheduled instants.
             active_since: start of the server's present state in the inventory; no gap is reported
                 before it.
+            passed_over_since: first instant at which a collector ran and did not ask; of a server
+                without a stretch the gap begins there. None: it asked at each.
         """
         stretch = self._open.get(server_id)
         if stretch is not None and instant <= stretch.ended_at:
@@ -61,6 +65,13 @@ class CoverageTracker:
             elif stretch.cause != cause or instant - stretch.ended_at > interval:
                 self._close(stretch)
                 stretch = None
+        elif passed_over_since is not None and passed_over_since < instant:
+            # Later than the start of a collector that found no stretch: it overlaps with none.
+            missed = max(1, (instant - passed_over_since) // interval)
+            first = instant - missed * interval
+            self._closed.append(
+                Stretch(server_id, first, instant - interval, COLLECTOR_DOWN, missed)
+            )
         if stretch is None:
             stretch = Stretch(server_id, instant, instant, cause, 0)
             self._begun.add(server_id)

@@ -98,6 +98,9 @@ class World:
     def clock(self):
         return self.now
 
+    def stall(self, seconds):
+        self.now += seconds
+
     def when(self, moment, act):
         self.at[moment].append(act)
 
@@ -318,9 +321,47 @@ def test_a_server_that_is_opening_has_not_failed_yet():
     world.closed[1] = ChannelState("opening")
     world.when(HOUR + timedelta(minutes=1), world.closed.clear)
     world.when(HOUR + timedelta(minutes=2), lambda: setattr(world, "unwanted", "enough"))
-    world.collect()
+    ended = world.collect()
     assert world.failures == []
     assert len(world.samples) == 2
+    assert ended.figures.not_asked == {"opening": 2}
+    first = instants(1, HOUR, HOUR + timedelta(minutes=1))
+    opening, read = world.stretches.values()
+    assert opening == Stretch(1, first[0], first[-1], "collector_down", 2)
+    assert (read.cause, read.instant_count) == ("ok", 2)
+
+
+def test_instants_that_pass_while_the_loop_is_held_up_are_counted_and_covered(caplog):
+    """Would let back: a tick that is lost in silence because the machine, or the database, kept the
+    loop for a minute and a half.
+    """
+    world = World([server_of()], start=HOUR)
+    stalled = HOUR + timedelta(minutes=1)
+    world.when(stalled, lambda: world.stall(timedelta(seconds=100)))
+    world.when(HOUR + timedelta(minutes=4), lambda: setattr(world, "unwanted", "enough"))
+    ended = world.collect()
+    expected = instants(1, HOUR, HOUR + timedelta(minutes=4))
+    stored = {sample.collected_at for sample in world.samples}
+    missing = [instant for instant in expected if instant not in stored]
+    assert missing
+    assert ended.figures.not_asked == {"held_up": len(missing)}
+    assert f"held up: {len(missing)} instants" in caplog.text
+    (gap,) = [item for item in world.stretches.values() if item.cause == "collector_down"]
+    assert gap == Stretch(1, missing[0], missing[-1], "collector_down", len(missing))
+    covered = sum(item.instant_count for item in world.stretches.values())
+    assert covered == len(expected)
+
+
+def test_what_was_asked_and_not_answered_at_the_end_is_a_timeout():
+    """Would let back: the last instants of a collector with neither a sample nor a failure."""
+    world = World([server_of()], start=HOUR)
+    (first,) = instants(1, HOUR, HOUR + timedelta(seconds=30))
+    world.when(first - timedelta(seconds=1), lambda: world.silent.add(1))
+    world.when(first + timedelta(seconds=1), lambda: setattr(world, "unwanted", "enough"))
+    ended = world.collect()
+    assert [(one.attempted_at, one.cause) for one in world.failures] == [(first, "timeout")]
+    assert ended.figures.failures == {"timeout": 1}
+    assert [one.cause for one in world.stretches.values()] == ["timeout"]
 
 
 def test_a_silent_server_is_a_timeout():

@@ -69,6 +69,20 @@ def test_a_pause_is_not_an_outage_of_the_collector():
     assert tracker.drain_turned() == [stretch(7, 7, COLLECTOR_DOWN), stretch(8, 8, OK)]
 
 
+def test_instants_at_which_a_new_server_was_not_asked_are_a_gap():
+    """Would let back: the first minute of a server without a sample and without a reason."""
+    tracker = CoverageTracker()
+    tracker.record(
+        1,
+        START + 3 * STEP,
+        cause=OK,
+        interval=STEP,
+        active_since=LONG_AGO,
+        passed_over_since=START + STEP,
+    )
+    assert tracker.drain_turned() == [stretch(1, 2, COLLECTOR_DOWN), stretch(3, 3, OK)]
+
+
 def test_an_instant_seen_twice_counts_once():
     """Would let back: two overlapping collectors counting the same instant."""
     tracker = CoverageTracker()
