@@ -125,10 +125,18 @@ class _Outcome:
 
 @dataclass(slots=True)
 class _Batch:
-    """Rows of one server that came together."""
+    """Rows of one server that came together.
+
+    Attributes:
+        items: samples and failures.
+        mounts: file systems.
+        failures_before: failures in a row before this batch, as they are stored; None: memory
+            tells them.
+    """
 
     items: list[Sample | Failure] = field(default_factory=list)
     mounts: list[FileSystemUsage] = field(default_factory=list)
+    failures_before: int | None = None
 
 
 class AlertWatch:
@@ -319,7 +327,10 @@ class AlertWatch:
         """
         outcome = _Outcome()
         suspects = self._suspects(new, outcome.calm)
-        self._judge_servers(suspects, self._known, outcome, is_part=is_part)
+        known: Mapping[int, Mapping[Key, _Known]] = self._known
+        if failing := self._stored_of_failing(connection, suspects):
+            known = self._known | failing
+        self._judge_servers(suspects, known, outcome, is_part=is_part)
         stored = self._worth_storing(outcome)
         if stored:
             try:
@@ -361,6 +372,37 @@ class AlertWatch:
                 suspects.setdefault(usage.server_id, _Batch()).mounts.append(usage)
         return suspects
 
+    def _stored_of_failing(
+        self, connection: psycopg.Connection[Any], suspects: Mapping[int, _Batch]
+    ) -> dict[int, dict[Key, _Known]]:
+        """What is stored of servers with failures that count only because of those before.
+
+        The failures before may be those of another collector: at a handover memory began minutes
+        ago, and knows of a condition that began since with the next `follow` only.
+
+        Returns:
+            Conditions by server, with those that memory has; batches learn of failures in a row.
+        """
+        counts = {
+            server_id: len(failures)
+            for server_id, batch in suspects.items()
+            if (failures := [item for item in batch.items if isinstance(item, Failure)])
+            and not all(failure.is_final for failure in failures)
+        }
+        if not counts:
+            return {}
+        rows = connection.execute(
+            load_query("alert", "select_last_seen"), {"server_ids": sorted(counts)}
+        )
+        for server_id, _, _, _, in_a_row in rows:
+            suspects[server_id].failures_before = max(0, in_a_row - counts[server_id])
+        stored = _known_by_server(
+            read_conditions(connection, (values.UNREACHABLE, values.HOST_KEY), server_ids=counts)
+        )
+        return {
+            server_id: found | self._known.get(server_id, {}) for server_id, found in stored.items()
+        }
+
     def _is_full(self, usage: FileSystemUsage) -> bool:
         """Whether a file system reaches a level, or something is known of its server."""
         if usage.server_id in self._active:
@@ -382,6 +424,8 @@ class AlertWatch:
             if watched is None:
                 continue
             seen = self._seen_of(server_id, outcome.calm.get(server_id))
+            if batch.failures_before is not None:
+                seen = replace(seen, failures=batch.failures_before)
             judging = _Judging(watched, seen, dict(known.get(server_id, {})), outcome)
             judging.take_items(sorted(batch.items, key=values.instant_of))
             judging.take_mounts(sorted(batch.mounts, key=attrgetter("collected_at")))

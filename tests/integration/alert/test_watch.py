@@ -234,6 +234,39 @@ def test_two_collectors_at_a_handover_tell_of_a_thing_once(site: Site) -> None:
     ]
 
 
+@pytest.mark.parametrize("seen_by_old", [1, 2, 3, 4, 5])
+def test_a_handover_makes_an_outage_no_later(site: Site, seen_by_old: int) -> None:
+    """Would let back: a server that accepts connections and answers nothing, and of which one
+    collector has seen the first failures and the next one begins to count again.
+    """
+    web = site.add("web-1")
+    site.follow()
+    site.commit(a_sample(web, 0))
+    old = site.watch
+    new = AlertWatch()
+    new.follow(site.connection, active_servers(site.connection), now=at(0))
+    for number in range(1, 9):
+        site.watch = old if number <= seen_by_old else new
+        site.commit(a_failure(web, 30.0 * number, "timeout", is_final=False))
+    # The third in a row is the first that counts; two minutes of them are an alert.
+    assert site.events() == [("web-1", "unreachable opened", 210.0)]
+
+
+def test_failures_before_a_sample_of_another_collector_do_not_count(site: Site) -> None:
+    """Would let back: two failures, an answer to the next collector, and a failure as a third."""
+    web = site.add("web-1")
+    site.follow()
+    site.commit(a_sample(web, 0))
+    for seconds in (30, 60):
+        site.commit(a_failure(web, seconds, "timeout", is_final=False))
+    old = site.watch
+    site.restart(60)
+    site.commit(a_sample(web, 90))
+    site.watch = old
+    site.commit(a_failure(web, 120, "timeout", is_final=False))
+    assert site.rows("select rule from alert.conditions") == []
+
+
 def test_collectors_that_race_open_one_alert_each_server(postgres: PostgresResource) -> None:
     """Would let back: a lock that is missing between reading a condition and writing it."""
     with postgres.connect(autocommit=True) as connection:
