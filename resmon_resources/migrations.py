@@ -130,10 +130,14 @@ def read_migrations(sql_path: Path) -> tuple[Migration, ...]:
 
 
 def read_repeatables(sql_path: Path) -> tuple[Repeatable, ...]:
-    """All repeatable files in the order functions, views, grants, each by name."""
+    """All repeatable files in the order functions, views, grants, each by name.
+
+    Those of schema resmon come after the others of their folder: its views read views of theirs.
+    """
     repeatables = []
     for folder in REPEATABLE_FOLDERS:
-        for path in sorted((sql_path / "repeatable" / folder).glob("*.sql")):
+        paths = (sql_path / "repeatable" / folder).glob("*.sql")
+        for path in sorted(paths, key=lambda one: (one.name.startswith("resmon."), one.name)):
             sha256, text = _read(path)
             repeatables.append(Repeatable(path=f"{folder}/{path.name}", sha256=sha256, text=text))
     return tuple(repeatables)

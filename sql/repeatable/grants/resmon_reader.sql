@@ -16,6 +16,7 @@ begin
             tier.metrics_5min,
             tier.metrics_1hour,
             tier.metrics_1day,
+            tier.whole_1min,
             rollup.organization_metrics_5min,
             rollup.organization_metrics_1hour,
             rollup.organization_metrics_1day,
