@@ -17,6 +17,7 @@ from resmon_resources.sample_store import (
     Failure,
     FileSystemUsage,
     Sample,
+    Stretch,
     commit_batch,
     ensure_raw_partitions,
 )
@@ -44,9 +45,8 @@ class Site:
 
     def add(self, name: str, **settings: Any) -> Server:
         """A server; call `follow` afterwards."""
-        return add_server(
-            self.connection, name, organization="shop", host=name, now=START, **settings
-        )
+        known: dict[str, Any] = {"organization": "shop"}
+        return add_server(self.connection, name, host=name, now=START, **known | settings)
 
     def follow(self, seconds: float = 0.0) -> None:
         """What the collector does every ten seconds."""
@@ -61,6 +61,7 @@ class Site:
         self,
         *items: Sample | Failure,
         mounts: Sequence[FileSystemUsage] = (),
+        stretches: Sequence[Stretch] = (),
         now: datetime | None = None,
         is_part: bool = False,
     ) -> Committed:
@@ -70,7 +71,7 @@ class Site:
             self.connection,
             samples=[item for item in items if isinstance(item, Sample)],
             failures=[item for item in items if isinstance(item, Failure)],
-            stretches=[],
+            stretches=stretches,
             status_of=status_of,
             shard=0,
             file_systems=mounts,
