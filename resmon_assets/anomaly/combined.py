@@ -7,7 +7,7 @@ How it works, with the figures, is in docs/analytics.md, "Detection: a server".
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
@@ -195,7 +195,7 @@ def advance(
     Returns:
         The state after the row, and the verdicts.
     """
-    new = _copied(state)
+    new = state.copied()
     return new, _advance_own(new, at, values, settings)
 
 
@@ -218,13 +218,8 @@ def _advance_own(s: State, at: Integers, values: Floats, p: Settings) -> Verdict
         known = measured[row]
         x = np.where(known, values[row], 0.0)
         _judge_and_learn(some, at[row], x, known, verdicts, row, p)
-        for f in fields(State):
-            getattr(s, f.name)[row] = getattr(some, f.name)
+        s.put(row, some)
     return verdicts
-
-
-def _copied(state: State) -> State:
-    return State(**{f.name: getattr(state, f.name).copy() for f in fields(State)})
 
 
 def _judge_and_learn(  # noqa: PLR0917

@@ -7,7 +7,7 @@ How it works, with the figures, is in docs/analytics.md, "Detection: a single me
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -242,7 +242,7 @@ def advance(
     if not len(row):
         return state, out
     if 2 * len(row) > n:
-        after = _copied(state)
+        after = state.copied()
         lost = np.setdiff1d(np.arange(n), row, assume_unique=True)
         x = values.astype(np.float32) if not len(lost) else _filled(values, lost)
         _step(after, at, x, settings, into=(out, slice(None)))
@@ -250,9 +250,8 @@ def advance(
         return after, out
     part = state.take(row)
     _step(part, at[row], values[row].astype(np.float32), settings, into=(out, row))
-    after = _copied(state)
-    for field in fields(State):
-        getattr(after, field.name)[row] = getattr(part, field.name)
+    after = state.copied()
+    after.put(row, part)
     return after, out
 
 
@@ -267,18 +266,12 @@ def _undo(after: State, before: State, out: Verdicts, lost: Integers) -> None:
     """Take back state and verdicts of what was not measured: cheaper than to pick the others."""
     if not len(lost):
         return
-    for field in fields(State):
-        getattr(after, field.name)[lost] = getattr(before, field.name)[lost]
+    after.put(lost, before.take(lost))
     out.score[lost] = 0
     out.is_anomaly[lost] = False
     out.is_open[lost] = before.is_open[lost]
     for known in (out.baseline, out.lower, out.upper):
         known[lost] = np.nan
-
-
-def _copied(state: State) -> State:
-    """A state that may be written to."""
-    return State(**{f.name: getattr(state, f.name).copy() for f in fields(State)})
 
 
 @dataclass(frozen=True, slots=True)

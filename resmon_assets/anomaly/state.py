@@ -68,6 +68,15 @@ class SeriesState:
         """Pick series by position, by mask or by slice; a slice shares memory with this state."""
         return type(self)(**{f.name: getattr(self, f.name)[index] for f in fields(self)})
 
+    def copied(self) -> Self:
+        """The same series in arrays of their own, which may be written to."""
+        return type(self)(**{f.name: getattr(self, f.name).copy() for f in fields(self)})
+
+    def put(self, index: Index, part: Self) -> None:
+        """Write the series of `part`, in its order, to the places that `take(index)` reads."""
+        for f in fields(self):
+            getattr(self, f.name)[index] = getattr(part, f.name)
+
     def to_bytes(self) -> bytes:
         """Pack all arrays with the detector's name and version.
 
