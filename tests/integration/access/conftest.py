@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import psycopg
@@ -106,12 +107,10 @@ def grant(connection: psycopg.Connection[Any], role: str, organization_id: int |
     )
 
 
-@pytest.fixture(scope="session")
-def password_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """An embedded server whose roles need passwords, but for its superuser."""
-    postgres = EmbeddedPostgres(
-        embedded_settings(tmp_path_factory.mktemp("passwords")), extra_settings=LIGHT_SETTINGS
-    )
+@contextmanager
+def server_with_passwords(home: Path) -> Iterator[Server]:
+    """An embedded server that lets in its superuser alone, and others with a password."""
+    postgres = EmbeddedPostgres(embedded_settings(home), extra_settings=LIGHT_SETTINGS)
     postgres.start()
     try:
         (postgres.data_directory / "pg_hba.conf").write_text(
@@ -120,6 +119,16 @@ def password_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server
         server = Server(postgres.url("postgres"))
         with server.superuser() as connection:
             connection.execute("select pg_reload_conf()")
+        yield server
+    finally:
+        remove_embedded(postgres)
+
+
+@pytest.fixture(scope="session")
+def password_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """An embedded server whose roles need passwords, but for its superuser."""
+    with server_with_passwords(tmp_path_factory.mktemp("passwords")) as server:
+        with server.superuser() as connection:
             for _ in range(2):
                 connection.execute((SQL_PATH / "bootstrap" / "roles.sql").read_bytes())
             create_login(connection, ADMIN, group="resmon_owner")
@@ -128,8 +137,6 @@ def password_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server
             for reader in READERS:
                 create_login(connection, reader, group="resmon_reader")
         yield server
-    finally:
-        remove_embedded(postgres)
 
 
 @pytest.fixture(scope="session")

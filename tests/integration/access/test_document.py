@@ -9,10 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from resmon_cli.main import cli
-from resmon_resources.embedded_postgres import EmbeddedPostgres
 from resmon_resources.settings import PROJECT_ROOT
-from tests.fixtures_postgres import LIGHT_SETTINGS, SQL_PATH, embedded_settings, remove_embedded
-from tests.integration.access.conftest import PASSWORD, Server
+from tests.fixtures_postgres import SQL_PATH
+from tests.integration.access.conftest import PASSWORD, Server, server_with_passwords
 
 pytestmark = pytest.mark.integration
 
@@ -22,20 +21,8 @@ DOCUMENT = PROJECT_ROOT / "docs" / "access.md"
 @pytest.fixture
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A server with its superuser alone."""
-    postgres = EmbeddedPostgres(
-        embedded_settings(tmp_path_factory.mktemp("bare")), extra_settings=LIGHT_SETTINGS
-    )
-    postgres.start()
-    try:
-        (postgres.data_directory / "pg_hba.conf").write_text(
-            "local all resmon trust\nlocal all all scram-sha-256\n", encoding="utf-8"
-        )
-        server = Server(postgres.url("postgres"))
-        with server.superuser() as connection:
-            connection.execute("select pg_reload_conf()")
+    with server_with_passwords(tmp_path_factory.mktemp("bare")) as server:
         yield server
-    finally:
-        remove_embedded(postgres)
 
 
 def blocks(language: str) -> list[str]:

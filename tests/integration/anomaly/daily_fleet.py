@@ -11,6 +11,7 @@ from resmon_assets.frames import METRICS, STATISTICS, TIER_ROWS, schema_of
 from resmon_assets.naming import TIER_1DAY, table_of
 from resmon_resources.postgres import PostgresResource, copy_frame
 from resmon_resources.window_ledger import mark_red, record_window
+from tests.one_database import Statements
 
 FIRST = datetime(2026, 1, 5, tzinfo=UTC)
 ONE_DAY = timedelta(days=1)
@@ -24,16 +25,10 @@ def day_of(number: int) -> datetime:
 
 
 @dataclass(frozen=True)
-class DailyFleet:
+class DailyFleet(Statements):
     """Servers with daily statistics in one test's database."""
 
     postgres: PostgresResource
-
-    def execute(self, query: str, parameters: Any = None) -> list[tuple[Any, ...]]:
-        """Run one statement and return its rows, if it has any."""
-        with self.postgres.connect() as connection:
-            cursor = connection.execute(query.encode(), parameters)
-            return cursor.fetchall() if cursor.description else []
 
     def store(self, days: int, *, revision: int = 1, first: int = 0, **metrics: Any) -> None:
         """Store `days` days of the daily tier, with their ledger.

@@ -17,6 +17,7 @@ from resmon_assets.windows import Outcome
 from resmon_resources import inventory
 from resmon_resources.postgres import PostgresResource, copy_frame
 from resmon_resources.window_ledger import record_window, window_states
+from tests.one_database import Statements
 
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 FIRST = datetime(2026, 3, 2, tzinfo=UTC)
@@ -38,7 +39,7 @@ Changes = Mapping[tuple[int, datetime, str], float | None]
 
 
 @dataclass
-class WatchedFleet:
+class WatchedFleet(Statements):
     """Servers, their five-minute tier and their anomaly reports in one test's database."""
 
     postgres: PostgresResource
@@ -50,12 +51,6 @@ class WatchedFleet:
     samples: dict[tuple[int, datetime], int | None] = field(default_factory=dict)
     """Samples that came, where fewer than PER_STEP did; None: there is no row."""
     revisions: dict[datetime, list[int]] = field(default_factory=dict)
-
-    def execute(self, query: str, parameters: Any = None) -> list[tuple[Any, ...]]:
-        """Run one statement and return its rows, if it has any."""
-        with self.postgres.connect() as connection:
-            cursor = connection.execute(query.encode(), parameters)
-            return cursor.fetchall() if cursor.description else []
 
     def organization(self, name: str, parent: str | None = None) -> int:
         """A new organization."""

@@ -23,6 +23,7 @@ from resmon_resources.clock import ClockResource
 from resmon_resources.postgres import PostgresResource, copy_frame
 from resmon_resources.raw_days import RawDay, raw_days, unarchived_days
 from resmon_resources.ssh_resource import SshResource
+from tests.one_database import Statements
 
 DAY = date(2026, 3, 1)
 MIDNIGHT = datetime(2026, 3, 1, tzinfo=UTC)
@@ -35,7 +36,7 @@ ODD_INTEGERS = (0, 1, 2**53 + 1, 2**63 - 1, None)
 
 
 @dataclass(frozen=True)
-class Archiving:
+class Archiving(Statements):
     """One test's database and archive."""
 
     postgres: PostgresResource
@@ -45,12 +46,6 @@ class Archiving:
     def folder(self) -> Path:
         """Where the day lies, for an archive in a folder."""
         return Path(self.resource.url.removeprefix("file://")) / "raw_samples" / f"day={DAY}"
-
-    def execute(self, query: str, parameters: Any = None) -> list[tuple[Any, ...]]:
-        """Run one statement and return its rows, if it has any."""
-        with self.postgres.connect() as connection:
-            cursor = connection.execute(query.encode(), parameters)
-            return cursor.fetchall() if cursor.description else []
 
     def store(self, start: datetime, end: datetime, *, servers: Sequence[int] = (1, 2)) -> int:
         """Store a sample of each server every ten minutes of [start, end), with odd values."""

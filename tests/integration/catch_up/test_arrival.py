@@ -10,11 +10,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from resmon_assets.automation import WATCHED, stale_of
-from resmon_assets.raw.difference import status_of
 from resmon_assets.tier.refresh import refresh_window
 from resmon_assets.tier.tiers import TIERS
 from resmon_resources.postgres import PostgresResource
-from resmon_resources.sample_store import Sample, commit_batch, ensure_raw_partitions
+from resmon_resources.sample_store import Sample, ensure_raw_partitions
+from tests import one_database
 from tests.integration.tier.fleet import Fleet, instants_of
 
 pytestmark = pytest.mark.integration
@@ -50,14 +50,7 @@ def samples_of(servers: list[tuple[int, int]]) -> list[Sample]:
 def commit(postgres: PostgresResource, samples: list[Sample]) -> None:
     with postgres.connect(autocommit=True) as connection:
         ensure_raw_partitions(connection, start=START, end=END)
-        commit_batch(
-            connection,
-            samples=samples,
-            failures=[],
-            stretches=[],
-            status_of=status_of,
-            shard=0,
-        )
+        one_database.commit(connection, samples)
 
 
 def tick(postgres: PostgresResource, now: datetime) -> None:

@@ -11,9 +11,9 @@ from resmon_resources.sample_store import (
     Failure,
     FileSystemUsage,
     Sample,
-    commit_batch,
     ensure_raw_partitions,
 )
+from tests.one_database import commit
 
 GIB = 2**30
 
@@ -72,14 +72,7 @@ def store_samples(
     ]
     with postgres.connect(autocommit=True) as connection:
         ensure_raw_partitions(connection, start=times[0], end=times[-1] + timedelta(seconds=1))
-        commit_batch(
-            connection,
-            samples=samples,
-            failures=[],
-            stretches=[],
-            status_of=lambda _: "healthy",
-            shard=0,
-        )
+        commit(connection, samples, status_of=lambda _: "healthy")
     return times
 
 
@@ -89,15 +82,7 @@ def store_file_systems(
     """File systems of a server of which a sample is stored."""
     assert {row.server_id for row in rows} == {server.server_id}
     with postgres.connect(autocommit=True) as connection:
-        commit_batch(
-            connection,
-            samples=[],
-            failures=[],
-            stretches=[],
-            status_of=lambda _: "healthy",
-            shard=0,
-            file_systems=rows,
-        )
+        commit(connection, file_systems=rows)
 
 
 def store_failure(
@@ -109,21 +94,13 @@ def store_failure(
     is_final: bool = True,
 ) -> None:
     """One failed attempt, just now; not the last one when it is not final."""
+    failure = Failure(
+        server_id=server.server_id,
+        organization_id=server.organization_id,
+        attempted_at=datetime.now(UTC),
+        cause=cause,
+        detail=detail,
+        is_final=is_final,
+    )
     with postgres.connect(autocommit=True) as connection:
-        commit_batch(
-            connection,
-            samples=[],
-            failures=[
-                Failure(
-                    server_id=server.server_id,
-                    organization_id=server.organization_id,
-                    attempted_at=datetime.now(UTC),
-                    cause=cause,
-                    detail=detail,
-                    is_final=is_final,
-                )
-            ],
-            stretches=[],
-            status_of=lambda _: "healthy",
-            shard=0,
-        )
+        commit(connection, failures=[failure])

@@ -1,7 +1,9 @@
 """A `resmon` that runs in this process against the test's own database."""
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -9,6 +11,7 @@ from click.testing import CliRunner
 from resmon_cli.main import cli
 from resmon_resources.errors import ResmonError
 from resmon_resources.postgres import PostgresResource
+from tests.fixtures_postgres import create_database, drop_database
 
 
 @dataclass(frozen=True)
@@ -38,3 +41,28 @@ def resmon(postgres: PostgresResource, monkeypatch: pytest.MonkeyPatch) -> Resmo
         return Outcome(result.exit_code, result.stdout, result.stderr)
 
     return run
+
+
+@pytest.fixture
+def state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """RESMON_HOME of this test; what the command sets for Dagster is taken back afterwards."""
+    home = tmp_path / "state"
+    monkeypatch.setenv("RESMON_HOME", str(home))
+    monkeypatch.setenv("RESMON_KNOWN_HOSTS", str(tmp_path / "none"))
+    for name in ("DAGSTER_HOME", "RESMON_SQL_PATH", "RESMON_DAGSTER_URL", "RESMON_LOG_DIR"):
+        monkeypatch.setenv(name, os.environ.get(name, ""))
+        if not os.environ[name]:
+            monkeypatch.delenv(name)
+    return home
+
+
+@pytest.fixture
+def dagster_database(
+    postgres_server: str, state_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """An empty database for Dagster's own storage."""
+    name = f"resmon_dagster_{os.getpid()}"
+    url = create_database(postgres_server, name)
+    monkeypatch.setenv("RESMON_DAGSTER_POSTGRES_DSN", url)
+    yield url
+    drop_database(postgres_server, name)

@@ -3,44 +3,17 @@
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from dagster import DagsterInstance, DagsterRunStatus
 
 from resmon_resources.postgres import PostgresResource
-from tests.fixtures_postgres import create_database, drop_database
 from tests.fixtures_services import free_port
 from tests.fixtures_ssh import Endpoint
 from tests.integration.cli.conftest import Resmon
 
 pytestmark = pytest.mark.integration
-
-
-@pytest.fixture
-def state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """RESMON_HOME of this test; what the command sets for Dagster is taken back afterwards."""
-    home = tmp_path / "state"
-    monkeypatch.setenv("RESMON_HOME", str(home))
-    monkeypatch.setenv("RESMON_KNOWN_HOSTS", str(tmp_path / "none"))
-    for name in ("DAGSTER_HOME", "RESMON_SQL_PATH", "RESMON_DAGSTER_URL", "RESMON_LOG_DIR"):
-        monkeypatch.setenv(name, os.environ.get(name, ""))
-        if not os.environ[name]:
-            monkeypatch.delenv(name)
-    return home
-
-
-@pytest.fixture
-def dagster_database(
-    postgres_server: str, state_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[str]:
-    """An empty database for Dagster's own storage."""
-    name = f"resmon_dagster_{os.getpid()}"
-    url = create_database(postgres_server, name)
-    monkeypatch.setenv("RESMON_DAGSTER_POSTGRES_DSN", url)
-    yield url
-    drop_database(postgres_server, name)
 
 
 def stored(postgres: PostgresResource) -> list[tuple[str, float | None]]:

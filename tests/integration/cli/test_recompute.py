@@ -1,10 +1,7 @@
 """`resmon recompute`: its plan, what it computes and refuses, and when nobody would hear it."""
 
 import json
-import os
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from dagster import DagsterInstance, build_sensor_context
@@ -15,39 +12,14 @@ from resmon_assets.naming import TIER_1HOUR, TIER_5MIN, table_of
 from resmon_cli import recompute
 from resmon_resources.catch_up_ledger import Attempt, record_attempts
 from resmon_resources.postgres import PostgresResource
-from tests.fixtures_postgres import create_database, drop_database
 from tests.integration.cli.conftest import Resmon
 from tests.integration.tier.fleet import Fleet
 
-pytestmark = pytest.mark.integration
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("state_folder")]
 
 HOUR = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=30)
 ONE_HOUR = timedelta(hours=1)
 RANGE = ("--from", HOUR.isoformat(), "--to", (HOUR + ONE_HOUR).isoformat())
-
-
-@pytest.fixture(autouse=True)
-def state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """RESMON_HOME of this test; what the command sets for Dagster is taken back afterwards."""
-    home = tmp_path / "state"
-    monkeypatch.setenv("RESMON_HOME", str(home))
-    for name in ("DAGSTER_HOME", "RESMON_SQL_PATH", "RESMON_DAGSTER_URL", "RESMON_LOG_DIR"):
-        monkeypatch.setenv(name, os.environ.get(name, ""))
-        if not os.environ[name]:
-            monkeypatch.delenv(name)
-    return home
-
-
-@pytest.fixture
-def dagster_database(
-    postgres_server: str, state_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[str]:
-    """An empty database for Dagster's own storage."""
-    name = f"resmon_recompute_{os.getpid()}"
-    url = create_database(postgres_server, name)
-    monkeypatch.setenv("RESMON_DAGSTER_POSTGRES_DSN", url)
-    yield url
-    drop_database(postgres_server, name)
 
 
 @pytest.fixture

@@ -3,19 +3,13 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-import psycopg
 import pytest
 
-from resmon_assets.raw.difference import status_of
 from resmon_resources.inventory import Server, add_organization, add_server
 from resmon_resources.postgres import PostgresResource
 from resmon_resources.sample_store import (
-    Committed,
-    Failure,
     Sample,
-    commit_batch,
     ensure_raw_partitions,
 )
 
@@ -60,18 +54,3 @@ def samples_of(servers: Iterable[Server], collected_at: datetime = NOON) -> list
         Sample(server.server_id, server.organization_id, collected_at, cpu_pct=1.0)
         for server in servers
     ]
-
-
-def commit(
-    connection: psycopg.Connection[Any],
-    samples: Iterable[Sample] = (),
-    failures: Iterable[Failure] = (),
-) -> Committed:
-    return commit_batch(
-        connection,
-        samples=list(samples),
-        failures=list(failures),
-        stretches=[],
-        status_of=status_of,
-        shard=0,
-    )

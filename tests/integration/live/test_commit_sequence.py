@@ -16,7 +16,8 @@ from resmon_resources.collector_storage import CollectorStorage
 from resmon_resources.postgres_connection import load_query
 from resmon_resources.sample_store import Committed, Failure
 from tests.fixtures_postgres import SQL_PATH
-from tests.integration.live.conftest import DAY_BEFORE, NOON, commit, samples_of
+from tests.integration.live.conftest import DAY_BEFORE, NOON, samples_of
+from tests.one_database import commit
 
 pytestmark = pytest.mark.integration
 

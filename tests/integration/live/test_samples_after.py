@@ -4,7 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from tests.integration.live.conftest import DAY_BEFORE, NOON, commit, samples_of
+from tests.integration.live.conftest import DAY_BEFORE, NOON, samples_of
+from tests.one_database import commit
 
 pytestmark = pytest.mark.integration
 

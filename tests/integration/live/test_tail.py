@@ -17,7 +17,8 @@ from psycopg.conninfo import conninfo_to_dict
 
 from resmon_resources.embedded_postgres import database_of
 from resmon_resources.settings import PROJECT_ROOT
-from tests.integration.live.conftest import DAY_BEFORE, NOON, commit, samples_of
+from tests.integration.live.conftest import DAY_BEFORE, NOON, samples_of
+from tests.one_database import commit
 
 pytestmark = pytest.mark.integration
 

@@ -15,7 +15,8 @@ from resmon_assets.windows import Outcome
 from resmon_resources import inventory, quotas
 from resmon_resources.postgres import PostgresResource
 from resmon_resources.quotas import Resource
-from resmon_resources.sample_store import Sample, commit_batch, ensure_raw_partitions
+from resmon_resources.sample_store import Sample, ensure_raw_partitions
+from tests.one_database import Statements, commit
 
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = datetime(2026, 3, 3, 12, tzinfo=UTC)
@@ -23,16 +24,10 @@ DAY, ONE_HOUR, MINUTE = timedelta(days=1), timedelta(hours=1), timedelta(minutes
 
 
 @dataclass(frozen=True)
-class UsageFleet:
+class UsageFleet(Statements):
     """Organizations, servers, samples and their usage in one test's database."""
 
     postgres: PostgresResource
-
-    def execute(self, query: str, parameters: Any = None) -> list[tuple[Any, ...]]:
-        """Run one statement and return its rows, if it has any."""
-        with self.postgres.connect() as connection:
-            cursor = connection.execute(query.encode(), parameters)
-            return cursor.fetchall() if cursor.description else []
 
     def organization(self, name: str, parent: str | None = None) -> int:
         """A new organization."""
@@ -95,14 +90,7 @@ class UsageFleet:
         times = [sample.collected_at for sample in samples]
         with self.postgres.connect(autocommit=True) as connection:
             ensure_raw_partitions(connection, start=min(times), end=max(times) + MINUTE)
-            commit_batch(
-                connection,
-                samples=samples,
-                failures=[],
-                stretches=[],
-                status_of=lambda _: "healthy",
-                shard=0,
-            )
+            commit(connection, samples)
 
     def roll_up(
         self,

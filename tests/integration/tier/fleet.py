@@ -22,6 +22,7 @@ from resmon_assets.tier.assets import TIER_ASSETS
 from resmon_assets.tier.checks import TIER_CHECKS
 from resmon_resources.clock import ClockResource
 from resmon_resources.postgres import PostgresResource, copy_frame
+from tests.one_database import Statements
 
 HOUR = datetime(2026, 3, 1, 5, tzinfo=UTC)
 LATER = HOUR + timedelta(hours=3)
@@ -29,16 +30,10 @@ LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
-class Fleet:
+class Fleet(Statements):
     """Servers, samples and runs in one test's database."""
 
     postgres: PostgresResource
-
-    def execute(self, query: str, parameters: Any = None) -> list[tuple[Any, ...]]:
-        """Run one statement and return its rows, if it has any."""
-        with self.postgres.connect() as connection:
-            cursor = connection.execute(query.encode(), parameters)
-            return cursor.fetchall() if cursor.description else []
 
     def organization(self, name: str) -> int:
         """A new organization."""

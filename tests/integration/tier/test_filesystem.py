@@ -5,7 +5,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from dagster import DagsterInstance, materialize
 
-from resmon_assets.raw.difference import status_of
 from resmon_assets.retention.prune import prune
 from resmon_assets.tier.filesystem import FILE_SYSTEM_DAY, refresh_file_systems
 from resmon_assets.tier.filesystem_assets import (
@@ -21,10 +20,10 @@ from resmon_resources.retention_store import Downstream, Rules, blockers_of, par
 from resmon_resources.sample_store import (
     FileSystemUsage,
     Sample,
-    commit_batch,
     ensure_raw_partitions,
 )
 from resmon_resources.window_ledger import current_revisions, window_states
+from tests import one_database
 
 pytestmark = pytest.mark.integration
 
@@ -51,15 +50,7 @@ def usage(server, minutes=0, **values):
 def commit(fleet, *rows, samples=()):
     with fleet.postgres.connect(autocommit=True) as connection:
         ensure_raw_partitions(connection, start=DAY, end=DAY)
-        return commit_batch(
-            connection,
-            samples=samples,
-            failures=[],
-            stretches=[],
-            status_of=status_of,
-            shard=0,
-            file_systems=rows,
-        )
+        return one_database.commit(connection, samples, file_systems=rows)
 
 
 def refresh(fleet, *, now=NOW):

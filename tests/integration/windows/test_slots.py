@@ -18,7 +18,8 @@ from resmon_assets.tier.tiers import TIERS
 from resmon_assets.windows import WindowTable, plan_window, read_stored, refuse_red
 from resmon_resources.errors import WindowChanged, WindowRefused
 from resmon_resources.postgres import PostgresResource
-from resmon_resources.sample_store import Sample, commit_batch, ensure_raw_partitions
+from resmon_resources.sample_store import Sample, ensure_raw_partitions
+from tests import one_database
 from tests.integration.tier.fleet import HOUR, Fleet, instants_of
 
 pytestmark = pytest.mark.integration
@@ -45,18 +46,12 @@ def write(fleet: Fleet, server: int, organization: int, first: float, last: floa
 def commit(fleet: Fleet, server: int, organization: int, first: int, last: int) -> None:
     """Commit samples of [first, last) minutes as the collector does, which may have been before."""
     instants = list(instants_of(server, at(first), at(last)))
+    samples = [
+        Sample(server, organization, instant, cpu_pct=float(k % 7))
+        for k, instant in enumerate(instants)
+    ]
     with fleet.postgres.connect() as connection:
-        commit_batch(
-            connection,
-            samples=[
-                Sample(server, organization, instant, cpu_pct=float(k % 7))
-                for k, instant in enumerate(instants)
-            ],
-            failures=[],
-            stretches=[],
-            status_of=lambda _: "healthy",
-            shard=1,
-        )
+        one_database.commit(connection, samples, shard=1)
 
 
 def scratch(fleet: Fleet, table: WindowTable, closed_until: datetime) -> pl.DataFrame:
