@@ -163,8 +163,8 @@ def _pass_seconds(
 ) -> float:
     """Wall seconds of one pass."""
     begun = time.perf_counter()
-    single = detector.state_from_bytes(stored[0])
-    together = combined.state_from_bytes(stored[1])
+    single = detector.State.from_bytes(stored[0])
+    together = combined.State.from_bytes(stored[1])
     for at, values in hour:
         single, _ = detector.advance(single, np.full(servers * METRICS, at), values.ravel())
         together, _ = combined.advance(together, np.full(servers, at), values)

@@ -6,7 +6,7 @@ Single metrics are judged in `detector.py`.
 How it works, with the figures, is in docs/analytics.md, "Detection: a server".
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from resmon_assets.anomaly.state import SeriesState, joined
+from resmon_assets.anomaly.state import SeriesState
 
 STATE_VERSION = 1
 """Changes when stored states can not be read any more."""
@@ -162,20 +162,6 @@ def empty_state(server_count: int, metric_count: int) -> State:
         told=zeros(),
         told_hours=zeros(),
     )
-
-
-def concat_states(states: Sequence[State]) -> State:
-    """Put the servers of several states, which have the same metrics, behind each other."""
-    return joined(states)
-
-
-def state_from_bytes(content: bytes) -> State:
-    """Read a stored state.
-
-    Raises:
-        DetectorStateUnusable: damaged, or of another detector or version.
-    """
-    return State.from_bytes(content)
 
 
 def advance(

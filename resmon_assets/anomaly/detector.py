@@ -6,7 +6,7 @@ given. Several metrics of a server together are judged in `combined.py`.
 How it works, with the figures, is in docs/analytics.md, "Detection: a single metric".
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -15,7 +15,7 @@ import numpy.typing as npt
 import polars as pl
 
 from resmon_assets.anomaly import ratio
-from resmon_assets.anomaly.state import SeriesState, Verdicts, joined
+from resmon_assets.anomaly.state import SeriesState, Verdicts
 
 STATE_VERSION = 2
 """Changes when stored states can not be read any more."""
@@ -197,20 +197,6 @@ def empty_state(series_count: int) -> State:
         calm_hours=zeros(),
         told=zeros(),
     )
-
-
-def concat_states(states: Sequence[State]) -> State:
-    """Put the series of several states behind each other."""
-    return joined(states)
-
-
-def state_from_bytes(content: bytes) -> State:
-    """Read a stored state.
-
-    Raises:
-        DetectorStateUnusable: damaged, or of another detector or version.
-    """
-    return State.from_bytes(content)
 
 
 def advance(

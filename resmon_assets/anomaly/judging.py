@@ -333,7 +333,7 @@ def _each_metric(module: Any, name: str) -> Rule:  # a module has no type of its
         width=width,
         version=module.STATE_VERSION,
         empty=lambda servers: module.empty_state(servers * width),
-        read=module.state_from_bytes,
+        read=module.State.from_bytes,
         advance=advance,
     )
 

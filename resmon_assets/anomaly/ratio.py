@@ -6,14 +6,13 @@ It is here because people ask for it and to compare with. It is not the default:
 data it raises 37 false alarms per server and day (docs/analytics.md).
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from resmon_assets.anomaly.state import SeriesState, Verdicts, joined
+from resmon_assets.anomaly.state import SeriesState, Verdicts
 
 STATE_VERSION = 1
 """Changes when stored states can not be read any more."""
@@ -58,20 +57,6 @@ def empty_state(series_count: int) -> State:
         total=np.zeros((series_count, SLOTS)),
         count=np.zeros((series_count, SLOTS), np.int32),
     )
-
-
-def concat_states(states: Sequence[State]) -> State:
-    """Put the series of several states behind each other."""
-    return joined(states)
-
-
-def state_from_bytes(content: bytes) -> State:
-    """Read a stored state.
-
-    Raises:
-        DetectorStateUnusable: damaged, or of another detector or version.
-    """
-    return State.from_bytes(content)
 
 
 def advance(state: State, at: Integers, values: Floats) -> tuple[State, Verdicts]:

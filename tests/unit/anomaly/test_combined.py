@@ -6,6 +6,7 @@ import pytest
 
 from resmon_assets.anomaly import combined
 from resmon_assets.anomaly.combined import State, Verdicts
+from resmon_assets.anomaly.state import joined
 from resmon_resources.errors import DetectorStateUnusable
 
 MONDAY = 1_772_409_600
@@ -144,7 +145,7 @@ def test_a_saved_state_goes_on_as_if_it_had_not_been_saved() -> None:
     half = 3 * DAY + 4
     _, whole = follow(values)
     state, _ = follow(values[:half])
-    read = combined.state_from_bytes(state.to_bytes())
+    read = combined.State.from_bytes(state.to_bytes())
     _, second = follow(values[half:], at=at[half:], state=read)
     names = ("score", "is_anomaly", "is_open", "contributions")
     assert same(second, Verdicts(**{n: getattr(whole, n)[half:] for n in names}))
@@ -172,7 +173,7 @@ def test_servers_do_not_know_of_each_other() -> None:
     assert np.array_equal(np.array([v.score[1] for v in said]), alone.score)
     assert np.array_equal(np.array([v.is_anomaly[1] for v in said]), alone.is_anomaly)
     assert state.take(np.array([1])).to_bytes() == alone_state.to_bytes()
-    back = combined.concat_states([state.take(slice(0, 1)), state.take(slice(1, 3))])
+    back = joined([state.take(slice(0, 1)), state.take(slice(1, 3))])
     assert back.to_bytes() == state.to_bytes()
 
 
@@ -250,7 +251,7 @@ def test_state_of_another_version_is_refused() -> None:
     """Would let back: numbers read as what they are not."""
     content = combined.empty_state(2, 3).to_bytes().replace(b'"version":', b'"version":9')
     with pytest.raises(DetectorStateUnusable, match="version 9"):
-        combined.state_from_bytes(content)
+        combined.State.from_bytes(content)
 
 
 def long_form(values: np.ndarray, *, server: str) -> pl.DataFrame:

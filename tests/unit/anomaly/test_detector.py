@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resmon_assets.anomaly import detector, ratio
-from resmon_assets.anomaly.state import SeriesState, Verdicts
+from resmon_assets.anomaly.state import SeriesState, Verdicts, joined
 from resmon_resources.errors import DetectorStateUnusable
 
 MIDNIGHT = 1_772_409_600
@@ -243,9 +243,9 @@ def test_states_are_cut_joined_and_stored_without_loss(
     state = lived(count, rows)
     cut = data.draw(st.integers(0, count))
     parts = [state.take(slice(0, cut)), state.take(np.arange(cut, count))]
-    stored = [detector.state_from_bytes(part.to_bytes()) for part in parts]
+    stored = [detector.State.from_bytes(part.to_bytes()) for part in parts]
     assert len(state) == count
-    assert same(detector.concat_states(stored), state)
+    assert same(joined(stored), state)
 
 
 @settings(max_examples=6, deadline=None)
@@ -266,7 +266,7 @@ def test_a_pass_from_a_stored_state_gives_the_same_verdicts(stop: int, seed: int
 
     whole, _ = through(detector.empty_state(count), range(stop))
     end, said = through(whole, range(stop, 300))
-    again, said_again = through(detector.state_from_bytes(whole.to_bytes()), range(stop, 300))
+    again, said_again = through(detector.State.from_bytes(whole.to_bytes()), range(stop, 300))
     assert same(end, again)
     for one, other in zip(said, said_again, strict=True):
         for field in fields(Verdicts):
@@ -304,19 +304,19 @@ def test_a_stored_series_is_small() -> None:
 def test_a_state_that_can_not_be_read_is_refused(change, what) -> None:
     """Would let back: numbers read as what they are not."""
     with pytest.raises(DetectorStateUnusable, match=what):
-        detector.state_from_bytes(change(detector.empty_state(2).to_bytes()))
+        detector.State.from_bytes(change(detector.empty_state(2).to_bytes()))
 
 
 def test_a_state_of_the_plain_rule_is_not_one_of_the_default() -> None:
     """Would let back: a change of the detector in the settings that goes on with wrong numbers."""
     with pytest.raises(DetectorStateUnusable, match="'ratio' version 1"):
-        detector.state_from_bytes(ratio.empty_state(2).to_bytes())
+        detector.State.from_bytes(ratio.empty_state(2).to_bytes())
 
 
 def test_joining_no_states_is_refused() -> None:
     """Would let back: an empty fleet that fails with numpy's message."""
     with pytest.raises(ValueError, match="none is given"):
-        detector.concat_states([])
+        joined([])
 
 
 ROWS = pl.DataFrame(
