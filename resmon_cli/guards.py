@@ -35,6 +35,19 @@ where
 limit 1
 """
 
+_END_LOST = """
+select pg_terminate_backend(locks.pid, 5000)
+from pg_locks as locks
+inner join pg_stat_activity as activity using (pid)
+where
+    locks.locktype = 'advisory'
+    and locks.classid = %s::bigint::oid
+    and locks.objid = %s::bigint::oid
+    and locks.database = (select oid from pg_database where datname = current_database())
+    and locks.pid = %s
+    and activity.application_name = %s
+"""
+
 
 class HomeLock:
     """The lock on a state folder, held while the block runs; the kernel frees it when we die."""
@@ -87,9 +100,10 @@ class DaemonLock:
     """The lock that lets one supervisor run on a Dagster database, held by an open session."""
 
     def __init__(self, url: str) -> None:
+        self._name = f"resmon up, pid {os.getpid()} on {socket.gethostname()}"
         self._conninfo = make_conninfo(
             url,
-            application_name=f"resmon up, pid {os.getpid()} on {socket.gethostname()}",
+            application_name=self._name,
             connect_timeout=3,
             keepalives_idle=5,
             keepalives_interval=2,
@@ -98,6 +112,7 @@ class DaemonLock:
         )
         self._connection: psycopg.Connection[tuple[object, ...]] | None = None
         self._is_locked = False
+        self._holding_pid: int | None = None  # of the server's process that had the lock for us
 
     def acquire(self) -> None:
         """Take the lock.
@@ -125,7 +140,11 @@ class DaemonLock:
             raise DatabaseUnreachable(msg)
 
     def ensure(self) -> Hold:
-        """See that we still have the lock, and take it again after the database was restarted."""
+        """See that we still have the lock, and take it again after the session was lost.
+
+        Of a session that broke the server may learn much later: until then it holds the lock, and
+        is ended here.
+        """
         try:
             if self._connection is not None:
                 self._connection.execute("select 1")
@@ -133,14 +152,18 @@ class DaemonLock:
                     return Hold.HELD
             else:
                 self._connection = psycopg.connect(self._conninfo, autocommit=True)
-            row = self._connection.execute(
-                "select pg_try_advisory_lock(%s, %s)", DAEMON_LOCK
-            ).fetchone()
+            self._is_locked = _try_lock(self._connection)
+            if not self._is_locked and self._holding_pid is not None:
+                lost = (*DAEMON_LOCK, self._holding_pid, self._name)
+                self._connection.execute(_END_LOST, lost)
+                self._is_locked = _try_lock(self._connection)
         except psycopg.OperationalError:
-            self.release()
+            self._close()
             return Hold.AWAY
-        self._is_locked = row is not None and bool(row[0])
-        return Hold.HELD if self._is_locked else Hold.TAKEN
+        if not self._is_locked:
+            return Hold.TAKEN
+        self._holding_pid = self._connection.info.backend_pid
+        return Hold.HELD
 
     def _holder(self) -> str:
         """Name of the session that has it."""
@@ -151,10 +174,21 @@ class DaemonLock:
 
     def release(self) -> None:
         """Close the session, and with it the lock."""
+        self._close()
+        self._holding_pid = None
+
+    def _close(self) -> None:
+        """Close the session, or what is left of it."""
         if self._connection is not None:
             self._connection.close()
         self._connection = None
         self._is_locked = False
+
+
+def _try_lock(connection: psycopg.Connection[tuple[object, ...]]) -> bool:
+    """Take the lock if nobody has it."""
+    row = connection.execute("select pg_try_advisory_lock(%s, %s)", DAEMON_LOCK).fetchone()
+    return row is not None and bool(row[0])
 
 
 def check_port_is_free(host: str, port: int) -> None:

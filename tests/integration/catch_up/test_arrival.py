@@ -79,9 +79,7 @@ def forget(fleet: Fleet, *tables: str) -> None:
 
 @settings(
     max_examples=4,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(
     chance=st.randoms(use_true_random=False),

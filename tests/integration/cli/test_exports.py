@@ -256,7 +256,8 @@ def test_tiers_reports_forecasts_and_usage_are_exported(
 
 @pytest.mark.parametrize("kind", ["csv", "ndjson"])
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(share=st.floats(0, 1))
 def test_a_file_that_was_cut_off_anywhere_goes_on_to_the_same_file(
@@ -294,7 +295,7 @@ def test_a_file_that_was_cut_off_anywhere_goes_on_to_the_same_file(
 
 
 @given(texts=st.lists(st.text(max_size=12), max_size=8), cut=st.integers(0, 400))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_the_last_whole_row_is_found_in_any_text(
     texts: list[str], cut: int, tmp_path: Path
 ) -> None:

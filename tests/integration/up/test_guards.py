@@ -54,6 +54,22 @@ def test_the_lock_is_taken_again_after_the_session_was_lost(
     rival.release()
 
 
+def test_a_session_that_broke_unnoticed_by_the_server_is_no_rival(empty_database: str) -> None:
+    """Would let back: a break of the network after which `resmon up` takes its own last session for
+    another supervisor, and stops."""
+    lock = DaemonLock(empty_database)
+    lock.acquire()
+    lost, lock._connection = lock._connection, None
+    assert lost is not None
+    try:
+        assert lock.ensure() is Hold.HELD
+        with pytest.raises(psycopg.OperationalError):
+            lost.execute("select 1")
+    finally:
+        lost.close()
+        lock.release()
+
+
 def test_a_database_that_is_away() -> None:
     """Would let back: a traceback when PostgreSQL stops between two steps of the start."""
     lock = DaemonLock("postgresql://127.0.0.1:1/none")

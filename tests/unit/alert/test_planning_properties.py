@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 from random import Random
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from resmon_assets.alert.planning import plan
@@ -89,7 +89,7 @@ def settle(world: World) -> None:
     world.plan()
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 @given(actions=st.lists(ACTIONS, max_size=40), plans_often=st.booleans())
 def test_nobody_is_told_an_end_without_an_opening_or_one_of_them_twice(
     actions: list[tuple], *, plans_often: bool
@@ -106,7 +106,7 @@ def test_nobody_is_told_an_end_without_an_opening_or_one_of_them_twice(
             assert (route, alert_id, "opened") in told[:place]
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 @given(actions=st.lists(ACTIONS, max_size=40), plans_often=st.booleans())
 def test_silences_groups_and_rates_lose_no_alert(
     actions: list[tuple], *, plans_often: bool
@@ -148,7 +148,7 @@ def _is_told(world: World, alert: AlertNow, known: set[int]) -> bool:
     return alert.alert_id in known or alert.state == "acknowledged" or alert.group_alert_id in known
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100)
 @given(st.lists(ACTIONS, max_size=40))
 def test_a_second_run_finds_nothing_to_do(actions: list[tuple]) -> None:
     """Would let back: a run that is repeated and sends everything again."""
@@ -160,7 +160,7 @@ def test_a_second_run_finds_nothing_to_do(actions: list[tuple]) -> None:
     assert world.last.next_at is None or world.last.next_at > world.now
 
 
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=100)
 @given(st.lists(ACTIONS, max_size=25), st.randoms(use_true_random=False))
 def test_the_order_in_which_alerts_are_seen_does_not_matter(
     actions: list[tuple], random: Random

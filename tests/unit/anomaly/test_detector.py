@@ -234,7 +234,7 @@ def same(one: SeriesState, other: SeriesState) -> bool:
     )
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(data=st.data(), count=st.integers(0, 6), rows=st.integers(0, 120))
 def test_states_are_cut_joined_and_stored_without_loss(
     data: st.DataObject, count: int, rows: int
@@ -248,7 +248,7 @@ def test_states_are_cut_joined_and_stored_without_loss(
     assert same(joined(stored), state)
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=6)
 @given(stop=st.integers(1, 299), seed=st.integers(0, 99))
 def test_a_pass_from_a_stored_state_gives_the_same_verdicts(stop: int, seed: int) -> None:
     """Would let back: a rerun of an hour that says something else."""

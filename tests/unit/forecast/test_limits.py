@@ -225,7 +225,7 @@ def test_a_series_is_judged_by_itself():
         assert alone.reason[0, 0] == whole.reason[row, 0]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     seed=st.integers(0, 2**31),
     level=st.floats(0, 1e13),

@@ -170,7 +170,7 @@ def test_what_is_no_history_is_refused(rows: pl.DataFrame):
 NUMBERS = st.floats(-1e9, 1e9, allow_nan=False) | st.none() | st.sampled_from([0.0, 1e-9, 1e6])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.lists(NUMBERS, min_size=1, max_size=60), min_size=1, max_size=4),
     st.sampled_from([1, 24]),

@@ -44,7 +44,7 @@ def walked(parents: dict[int, int | None], organization: int) -> list[int]:
     return found
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.integers(min_value=0, max_value=40), max_size=40))
 def test_closure_is_what_a_walk_up_the_tree_finds(choices: list[int]) -> None:
     """A level that stops early, or that loses a branch, leaves servers out of their subtrees."""
@@ -105,7 +105,7 @@ def test_move_cuts_the_window_of_all_below_and_of_no_other() -> None:
     assert cut.scopes.rows() == [(0, 1), (1, 1), (1, 3), (1, 4), (2, 2), (3, 2), (3, 3), (3, 4)]
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.lists(
         st.lists(st.tuples(st.integers(0, 59), st.integers(0, 12)), max_size=3),

@@ -85,7 +85,7 @@ def test_move_inside_a_bucket_splits_the_expectation() -> None:
     assert result.select("organization_id", "expected_count").rows() == [(1, 30), (2, 90)]
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(
     server_id=st.integers(1, 10_000),
     interval=st.integers(5, 3600),

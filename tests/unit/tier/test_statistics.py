@@ -225,7 +225,7 @@ def frame_of(
     )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     rows=SAMPLES,
     seed=st.integers(0, 1000),
@@ -246,7 +246,7 @@ def test_order_and_split_of_arrival_leave_no_trace(
         assert pl.concat(by_server).sort(KEY).equals(expected)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(rows=SAMPLES)
 def test_statistics_are_ordered_without_tolerance(rows: list) -> None:
     """The order check on stored values has no tolerance; a mean one bit off would trip it."""

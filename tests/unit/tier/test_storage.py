@@ -95,7 +95,7 @@ SAMPLES = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(samples=SAMPLES)
 def test_decoded_rows_are_the_encoded_ones_bit_by_bit(samples: list) -> None:
     """Nobody could tell a value that was lost from one that was measured."""
