@@ -133,7 +133,9 @@ def test_a_group_from_its_opening_to_its_end(desk: Desk) -> None:
         "opening told to ops",
         "quiet: alert 6 speaks for the group shop",
     }
-    assert desk.values("select kind from alert.alert_events where alert_id = 1") == [
+    assert desk.values(
+        "select kind from alert.alert_events where alert_id = 1 order by event_id"
+    ) == [
         "opened",
         "grouped",
         "quiet",

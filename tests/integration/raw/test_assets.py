@@ -19,6 +19,7 @@ from resmon_resources.archive_resource import ArchiveResource
 from resmon_resources.inventory import add_organization, add_server
 from resmon_resources.sample_store import Sample, commit_batch, ensure_raw_partitions
 from resmon_resources.ssh_resource import SshResource
+from tests.clock import running_hour
 
 pytestmark = pytest.mark.integration
 
@@ -26,7 +27,7 @@ pytestmark = pytest.mark.integration
 @pytest.fixture
 def hour():
     """The running hour; a collector goes on for three minutes past it without a successor."""
-    return datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    return running_hour()
 
 
 @pytest.fixture
@@ -144,7 +145,7 @@ def test_the_running_hour_is_collected_until_stopped(postgres, server, hour, run
 
 def test_a_past_hour_with_rows_is_reported_and_unchanged(postgres, server, run_asset):
     """Would let back: a backfill of raw that collects today's values into yesterday."""
-    past = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=3)
+    past = running_hour() - timedelta(hours=3)
     with postgres.connect() as connection:
         ensure_raw_partitions(connection, start=past, end=past + timedelta(hours=1))
         commit_batch(
@@ -170,7 +171,7 @@ def failure_text(result):
 
 def test_a_past_hour_without_rows_is_a_failure_that_says_so(postgres, run_asset):
     """Would let back: a green partition with nothing behind it."""
-    past = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(hours=3)
+    past = running_hour() - timedelta(hours=3)
     result = run_asset(hour_key(past))
     assert not result.success
     assert "No sample is stored" in failure_text(result)
@@ -179,7 +180,7 @@ def test_a_past_hour_without_rows_is_a_failure_that_says_so(postgres, run_asset)
 def test_the_coming_hour_is_refused_long_before_it_begins(run_asset, monkeypatch):
     """Would let back: a run by hand that sits and waits for most of an hour."""
     monkeypatch.setattr(assets, "EARLIEST_START", timedelta(0))
-    coming = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) + timedelta(hours=1)
+    coming = running_hour() + timedelta(hours=1)
     result = run_asset(hour_key(coming))
     assert not result.success
     assert "can be collected from 0 minutes before" in failure_text(result)
@@ -187,7 +188,7 @@ def test_the_coming_hour_is_refused_long_before_it_begins(run_asset, monkeypatch
 
 def test_a_range_into_the_running_hour_is_refused(postgres, run_asset):
     """Would let back: a backfill of a day that blocks on the hour being collected."""
-    now = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
+    now = running_hour()
     result = run_asset(
         tags={
             "dagster/asset_partition_range_start": hour_key(now - timedelta(hours=2)),

@@ -31,6 +31,7 @@ from resmon_assets.raw.difference import status_of
 from resmon_resources import collector_registry as registry
 from resmon_resources.inventory import add_organization, add_server
 from resmon_resources.sample_store import Sample, commit_batch, ensure_raw_partitions
+from tests.clock import running_hour
 
 pytestmark = pytest.mark.integration
 
@@ -39,10 +40,6 @@ pytestmark = pytest.mark.integration
 def instance():
     with DagsterInstance.ephemeral() as instance:
         yield instance
-
-
-def this_hour():
-    return datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
 
 
 def tick(postgres, instance):
@@ -66,11 +63,11 @@ def make_run(instance, hour, *, status=DagsterRunStatus.STARTED, shard="0", tags
 
 def test_an_empty_registry_leads_to_a_request(postgres, instance):
     """Would let back: collection that never begins by itself."""
-    hour = this_hour()
+    hour = running_hour()
     result = tick(postgres, instance)
     assert isinstance(result, SensorResult)
     request = result.run_requests[0]
-    assert request.partition_key in (hour_key(hour), hour_key(this_hour()))
+    assert request.partition_key == hour_key(hour)
     assert request.run_key is None, "a run key forbids the restart of the same hour"
     assert request.tags[SHARD_TAG] == "0"
     assert request.run_config == {"ops": {"raw__server_resource_metrics": {"config": {"shard": 0}}}}
@@ -86,9 +83,9 @@ def test_shards_follow_the_setting(postgres, instance, monkeypatch):
 
 def test_a_live_collector_is_renewed_and_not_doubled(postgres, instance):
     """Would let back: a second run at each tick, or a lease that runs out."""
+    hours = [running_hour(), running_hour() + timedelta(hours=1)]
     now = datetime.now(UTC)
     long_ago = now - timedelta(minutes=9)
-    hours = [this_hour(), this_hour() + timedelta(hours=1)]
     with postgres.connect(autocommit=True) as connection:
         for hour in hours:
             run = make_run(instance, hour)
@@ -104,7 +101,7 @@ def test_a_live_collector_is_renewed_and_not_doubled(postgres, instance):
 
 def test_a_hung_collector_is_stopped_then_fenced(postgres, instance):
     """Would let back: a collector that hangs and holds its hour."""
-    hour = this_hour()
+    hour = running_hour()
     silent_since = datetime.now(UTC) - timedelta(minutes=5)
     with (
         postgres.connect(autocommit=True) as watcher,
@@ -134,7 +131,7 @@ def requested_hours(result):
 
 def test_a_run_that_has_just_started_is_waited_for(postgres, instance):
     """Would let back: a second collector requested while the first is about to take its lock."""
-    hour = this_hour()
+    hour = running_hour()
     run = make_run(instance, hour)
     (fact,) = runs_of_collectors(instance)
     assert (fact.run_id, fact.shard, fact.hour, fact.phase) == (run.run_id, 0, hour, "started")
@@ -144,7 +141,7 @@ def test_a_run_that_has_just_started_is_waited_for(postgres, instance):
 def test_a_ghost_run_is_reported_as_failed_and_replaced(postgres, instance, monkeypatch):
     """Would let back: STARTED for ever after the machine that ran the collector died."""
     monkeypatch.setattr(supervision, "LOCK_GRACE", timedelta(seconds=-60))
-    hour = this_hour()
+    hour = running_hour()
     run = make_run(instance, hour)
     assert hour_key(hour) in requested_hours(tick(postgres, instance))
     ghost = instance.get_run_by_id(run.run_id)
@@ -159,7 +156,7 @@ def test_runs_of_other_assets_are_not_collectors(instance):
     instance.create_run_for_job(
         job,
         status=DagsterRunStatus.STARTED,
-        tags={"dagster/partition": hour_key(this_hour())},
+        tags={"dagster/partition": hour_key(running_hour())},
     )
     assert runs_of_collectors(instance) == []
 
