@@ -62,7 +62,9 @@ def test_what_is_not_observed_any_more_is_over(
     assert [state for _, state, _ in states(postgres_connection)] == ["resolved", "resolved"]
     # What is over is not ended once more with each look.
     assert look(postgres_connection, at=START + 4 * MINUTE) == []
-    rows = postgres_connection.execute("select subject_name, resolved_by from alert.alerts")
+    rows = postgres_connection.execute(
+        "select subject_name, resolved_by from alert.alerts order by alert_id"
+    )
     assert rows.fetchall() == [(one.name, "condition"), (two.name, "condition")]
 
 
