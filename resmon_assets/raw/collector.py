@@ -464,16 +464,26 @@ class Collector:
             tick = int(instant.timestamp()) // server.interval_seconds
             # Until the window has its rows: an answer may be lost, or a hung mount hide them all.
             with_inodes = is_stored and self._measured.get(server_id) != _window_of(instant)
-            if self._fleet.request(server_id, tick, with_inodes=with_inodes):
+            obstacle = self._ask(server_id, tick, with_inodes=with_inodes)
+            if obstacle is None:
                 self._pending[server_id, tick] = _Pending(instant, now, is_stored, with_inodes)
+            elif is_stored and obstacle.cause is not None:
+                self._fail(
+                    server, instant, obstacle.cause, obstacle.detail, is_final=obstacle.is_final
+                )
             elif is_stored:
-                state = self._fleet.failure_of(server_id)
-                if state.cause is not None:
-                    self._fail(server, instant, state.cause, state.detail, is_final=state.is_final)
-                else:
-                    self._pass_over(server, instant, 1, reason="opening")
+                self._pass_over(server, instant, 1, reason="opening")
         if held_up:
             logger.warning("held up: %d instants passed before they could be asked for", held_up)
+
+    def _ask(self, server_id: int, tick: int, *, with_inodes: bool) -> ChannelState | None:
+        """Ask a server; None when it is asked, else the state that kept it from being."""
+        while not self._fleet.request(server_id, tick, with_inodes=with_inodes):
+            state = self._fleet.failure_of(server_id)
+            if state.status != "open":
+                return state
+            # It opened between the two questions: an instant without a word would be lost.
+        return None
 
     def _skip(self, server: Server, *, after: datetime, before: datetime | None) -> int:
         """Count the instants between one that is asked now and the next that will be."""

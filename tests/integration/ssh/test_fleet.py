@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import paramiko
 import pytest
@@ -276,6 +277,27 @@ def test_a_broken_channel_is_reported_and_opened_again(
     server.session = servers.canned
     w.wait_for(lambda: len(w.of(1, Opened)) >= 2)
     assert w.ask(1, 5).answer.core
+
+
+def test_a_lost_server_has_its_cause_from_the_first_instant_on(
+    scripted_server: ServerFactory, watch: Callable[..., Watch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An instant that came due in between had neither a sample nor a cause."""
+    server, endpoint = scripted_server()
+    w = watch(endpoint.known_hosts)
+    w.fleet.reconcile([endpoint.target(1)])
+    w.wait_open(1)
+    release = w.fleet._release
+    states: list[ChannelState] = []
+
+    def released(member: Any) -> None:
+        release(member)
+        states.append(w.fleet.failure_of(1))
+
+    monkeypatch.setattr(w.fleet, "_release", released)
+    server.cut()
+    w.wait_for(lambda: bool(w.of(1, Lost)))
+    assert (states[0].status, states[0].cause) == ("opening", "unreachable")
 
 
 def test_a_channel_that_worked_is_opened_again_at_once(

@@ -364,6 +364,24 @@ def test_what_was_asked_and_not_answered_at_the_end_is_a_timeout():
     assert [one.cause for one in world.stretches.values()] == ["timeout"]
 
 
+def test_a_server_that_opens_while_its_failure_is_looked_up_is_asked():
+    """Would let back: an instant of which nobody says why it has no sample."""
+    world = World([server_of()], start=HOUR)
+    world.closed[1] = ChannelState("opening", "refused", "connect", "nobody listens")
+
+    def opens_meanwhile(server_id):
+        world.closed.pop(server_id)
+        return ChannelState("open")
+
+    world.failure_of = opens_meanwhile
+    world.when(HOUR + timedelta(minutes=1), lambda: setattr(world, "unwanted", "enough"))
+    world.collect()
+    assert world.failures == []
+    assert [sample.collected_at for sample in world.samples] == instants(
+        1, HOUR, HOUR + timedelta(minutes=1)
+    )
+
+
 def test_a_silent_server_is_a_timeout():
     """Would let back: an instant that was asked for and is neither sample nor failure."""
     world = World([server_of()], start=HOUR)
