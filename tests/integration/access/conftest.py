@@ -19,15 +19,13 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from resmon_resources import migrations
-from resmon_resources.embedded_postgres import EmbeddedPostgres
 from resmon_resources.postgres_connection import open_connection
 from tests.fixtures_postgres import (
-    LIGHT_SETTINGS,
     SQL_PATH,
     create_database,
     drop_database,
-    embedded_settings,
     remove_embedded,
+    start_light,
 )
 from tests.integration.access.tenants import (
     ACME,
@@ -110,8 +108,7 @@ def grant(connection: psycopg.Connection[Any], role: str, organization_id: int |
 @contextmanager
 def server_with_passwords(home: Path) -> Iterator[Server]:
     """An embedded server that lets in its superuser alone, and others with a password."""
-    postgres = EmbeddedPostgres(embedded_settings(home), extra_settings=LIGHT_SETTINGS)
-    postgres.start()
+    postgres = start_light(home)
     try:
         (postgres.data_directory / "pg_hba.conf").write_text(
             "local all resmon trust\nlocal all all scram-sha-256\n", encoding="utf-8"
