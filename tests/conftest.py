@@ -1,7 +1,9 @@
 """Fixtures by subject, as plugins. Warnings are errors (pyproject.toml)."""
 
+import os
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["tests.fixtures_postgres", "tests.fixtures_services"]
@@ -16,3 +18,11 @@ _patient = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("steady", _patient, derandomize=True)
 settings.register_profile("search", _patient, max_examples=1000, print_blob=True)
 settings.load_profile("steady")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """What `-n auto` means: two workers for each core, because tests of faults wait for minutes
+    in which nothing is computed.
+    """
+    return 2 * (os.cpu_count() or 1)
