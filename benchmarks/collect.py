@@ -14,6 +14,11 @@ connection of paramiko per sample, and the OpenSSH client with ControlMaster.
     samples_*             instants of the measured time of sound servers, and of faulty ones that
                           answer: expected, stored, lost; `doubled` rows with one key;
                           `collected_twice` attempts that the key made harmless
+    samples_missing       those lost, by the `cause` that coverage tells of their instant (it tells
+                          nothing, `not_recorded`, of those before the first collector asks), and
+                          whether the first fleet was open by then (`fleet_open`: before, after)
+    instants_not_asked    of all collectors in their whole life, by `reason`: a connection was being
+                          opened for the first time, or the loop was held up
     lateness_p50_s ...    from the scheduled instant to the end of the commit that stored it
     rss_mib               peak of one collector, and of all at one moment (handover)
     open_seconds          from the claim of the shard until every server was open or had failed once
@@ -40,6 +45,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -61,7 +67,7 @@ from benchmarks.fleet import (
     read_servers,
     write_folder,
 )
-from resmon_assets.raw.schedule import count_instants_between
+from resmon_assets.raw.schedule import count_instants_between, instants_between
 from resmon_resources.collector_registry import request_stop_of_all
 from resmon_resources.postgres import PostgresResource
 
@@ -204,6 +210,7 @@ def run_collector(setup: dict[str, Any]) -> None:
         "duplicates": figures.duplicates,
         "lost": figures.lost,
         "failures": dict(figures.failures),
+        "not_asked": dict(figures.not_asked),
         "lateness_rows": len(storage.due),
         # The last one was not over.
         "slices": [asdict(one) for one in storage.slices[:-1]],
@@ -623,6 +630,7 @@ class Report:
         self._emit("samples_expected", expected, "samples")
         self._emit("samples_stored", stored, "samples")
         self._emit("samples_lost", expected - stored, "samples")
+        self._missing(answering, interval=options.interval)
         self._emit("samples_doubled", doubled, "rows")
         twice = sum(result["duplicates"] for result in self.results)
         self._emit("samples_collected_twice", twice, "samples")
@@ -688,6 +696,52 @@ class Report:
                 (server_ids, start, end),
             ).fetchone()
         return (int(row[0]), int(row[1])) if row else (0, 0)
+
+    def _missing(self, server_ids: list[int], *, interval: int) -> None:
+        """Why samples of the measured time are missing: every expected one is accounted for."""
+        times = self.times
+        start, end = (
+            datetime.fromtimestamp(moment, UTC)
+            for moment in (times.measured_from, times.measured_to)
+        )
+        with self.postgres.connect() as connection:
+            stored = set(
+                connection.execute(
+                    "select server_id, collected_at from raw.server_resource_metrics "
+                    "where collected_at >= %s and collected_at < %s",
+                    (start, end),
+                ).fetchall()
+            )
+            stretches: dict[int, list[tuple[datetime, datetime, str]]] = {}
+            for server_id, *stretch in connection.execute(
+                "select server_id, started_at, ended_at, cause from raw.collection_coverage "
+                "where ended_at >= %s and started_at < %s",
+                (start, end),
+            ):
+                stretches.setdefault(server_id, []).append(tuple(stretch))
+            row = connection.execute(
+                "select fleet_open_at from ops.collector order by hour limit 1"
+            ).fetchone()
+        opened_at = row[0] if row and row[0] else end
+        if opened_at > start:
+            late = (opened_at - start).total_seconds()
+            say(f"The fleet was open {late:.0f} s after measuring began; give a longer --warm-up.")
+        missing: Counter[tuple[str, str]] = Counter()
+        for server_id in server_ids:
+            for instant in instants_between(
+                start, end, server_id=server_id, interval_seconds=interval
+            ):
+                if (server_id, instant) not in stored:
+                    told = [c for a, b, c in stretches.get(server_id, ()) if a <= instant <= b]
+                    when = "before" if instant < opened_at else "after"
+                    missing[told[0] if told else "not_recorded", when] += 1
+        for (cause, when), count in sorted(missing.items()):
+            self._emit("samples_missing", count, "samples", cause=cause, fleet_open=when)
+        not_asked: Counter[str] = Counter()
+        for result in self.results:
+            not_asked.update(result["not_asked"])
+        for reason, count in sorted(not_asked.items()):
+            self._emit("instants_not_asked", count, "instants", reason=reason)
 
     def _openings(self) -> None:
         """How long each collector took to open the fleet."""
