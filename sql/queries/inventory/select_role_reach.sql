@@ -15,12 +15,12 @@ where r.rolname = %(role_name)s
     and has_schema_privilege(r.oid, n.oid, 'usage')
     and (
         has_table_privilege(r.oid, c.oid, 'insert, update, delete, truncate')
-        -- A table under forced row-level security shows what was granted; so do views with the reader's rights, and that one.
+        -- A table under forced row-level security shows what was granted; so do views with the reader's rights, and those two.
         or (
             has_any_column_privilege(r.oid, c.oid, 'select')
             and not (c.relrowsecurity and c.relforcerowsecurity)
             and 'security_invoker=true' <> all (coalesce(c.reloptions, '{}'))
-            and c.oid <> 'inventory.inherited_limits'::regclass
+            and c.oid not in ('inventory.inherited_limits'::regclass, 'inventory.reach'::regclass)
         )
     )
 union all
@@ -32,4 +32,15 @@ cross join pg_catalog.pg_namespace as n
 where r.rolname = %(role_name)s
     and n.nspname !~ '^pg_'
     and has_schema_privilege(r.oid, n.oid, 'create')
+union all
+-- What sql/bootstrap/database.sql takes away.
+select
+    p.oid::regprocedure::text,
+    'call'
+from pg_catalog.pg_roles as r
+cross join pg_catalog.pg_proc as p
+where r.rolname = %(role_name)s
+    and p.pronamespace = 'pg_catalog'::regnamespace
+    and (p.proname ~ '^pg_(try_)?advisory_' or p.proname in ('lo_creat', 'lo_create', 'lo_from_bytea'))
+    and has_function_privilege(r.oid, p.oid, 'execute')
 order by 2, 1;

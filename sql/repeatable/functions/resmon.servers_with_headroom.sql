@@ -1,5 +1,5 @@
 -- Purpose: the servers that can take so much more, by the newest day of forecast.headroom.
--- With the caller's rights. Plan: time index of the one partition of that day.
+-- With the caller's rights. Plan: time index of the one partition of that day; names are looked up of the rows that are given.
 create or replace function resmon.servers_with_headroom(
     p_cpu_cores double precision default 0,
     p_memory_bytes double precision default 0,
@@ -42,27 +42,35 @@ begin
     return query execute $query$
         select
             h.server_id,
-            h.server_name,
+            s.name,
             h.organization_id,
-            h.organization_name,
+            o.name,
             h.bucket_start,
-            h.cpu_headroom_cores,
+            h.cpu_headroom_cores::double precision,
             h.memory_headroom_bytes,
             h.disk_headroom_bytes,
-            h.headroom_ratio,
-            h.confidence_ratio,
+            h.headroom_ratio::double precision,
+            h.confidence_ratio::double precision,
             h.limiting_resource,
             h.verdict
-        from resmon.headroom as h
-        where h.bucket_start = $1
-            and coalesce(h.cpu_headroom_cores, 0) >= $2
-            and coalesce(h.memory_headroom_bytes, 0) >= $3
-            and coalesce(h.disk_headroom_bytes, 0) >= $4
-            and ($5 is null or h.organization_id in (select b.id from resmon.organization_subtree($5) as b (id)))
+        from (
+            select f.*
+            from forecast.headroom as f
+            where f.bucket_start = $1
+                and coalesce(f.cpu_headroom_cores, 0)::double precision >= $2
+                and coalesce(f.memory_headroom_bytes, 0) >= $3
+                and coalesce(f.disk_headroom_bytes, 0) >= $4
+                and ($5 is null or f.organization_id in (select b.id from resmon.organization_subtree($5) as b (id)))
+            order by
+                f.headroom_ratio desc,
+                f.server_id
+            limit $6
+        ) as h
+        left join inventory.servers as s on s.server_id = h.server_id
+        left join inventory.organizations as o on o.organization_id = h.organization_id
         order by
             h.headroom_ratio desc,
             h.server_id
-        limit $6
     $query$ using
         tier.computed_until('forecast.headroom') - interval '24 hours',
         p_cpu_cores,

@@ -34,7 +34,7 @@ begin
         to resmon_reader;
         -- The policies ask who may see what, and a role finds only itself there.
         grant select (role_name, organization_id) on inventory.access_grant, inventory.organization_access to resmon_reader;
-        grant select on inventory.inherited_limits to resmon_reader;
+        grant select on inventory.inherited_limits, inventory.reach to resmon_reader;
         grant select (organization_id, name, parent_id) on inventory.organizations to resmon_reader;
         grant select (organization_id, resource, limit_value, valid_from) on inventory.quotas to resmon_reader;
         -- Without host, user and identity file: they say how to get in.

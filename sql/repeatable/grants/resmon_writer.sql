@@ -47,7 +47,7 @@ begin
             ops.retention_policy,
             ops.pruned_partition
         to resmon_writer;
-        grant select on inventory.organization_access, inventory.inherited_limits to resmon_writer;
+        grant select on inventory.organization_access, inventory.inherited_limits, inventory.reach to resmon_writer;
         grant select, insert, update, delete on all tables in schema alert to resmon_writer;
         grant usage on schema demo to resmon_writer;
         grant select, insert, update, delete on all tables in schema demo to resmon_writer;

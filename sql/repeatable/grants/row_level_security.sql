@@ -6,18 +6,20 @@
 --   server_at     the organization that owned the server at the end of the stretch
 --   alert         the alert that the row belongs to
 --   role          rows about the role itself
--- A policy reads inventory with the rights of the role that asks, and so under the policies of those tables. What depends on
--- the role alone is an InitPlan: once per query. The first one saves a role with a grant of everything the look into an array
--- for each row. Where the server decides, it is a hash of the servers that the role sees: an EXISTS per
--- row is overestimated by the planner, which then goes by index through the whole fleet, and an array is searched in full.
+-- A policy asks functions that have the rights of the role that asks, and read inventory under the policies of those tables. What
+-- depends on the role alone is an InitPlan: once per query. The first one saves a role with a grant of everything the look into an
+-- array for each row. Functions, and no subqueries on inventory: a view over four tiers has each policy four times, and planning
+-- the subqueries, which have policies themselves, took longer than reading a thousand rows; the functions are planned once per session.
+-- Where the server decides, it is a hash of the servers that the role sees, unless it sees all: an EXISTS per row is overestimated
+-- by the planner, which then goes by index through the whole fleet, and an array is searched in full. The array stands in a
+-- subquery of its own, because the planner calls a function of which it wants to know how long its array is.
 -- A policy is made where its roles exist, and again only when its text here differs (its comment holds the checksum): making
 -- one takes ACCESS EXCLUSIVE for a moment.
 do $$
 declare
-    v_all constant text := '(select exists ('
-        'select from inventory.access_grant as g where g.role_name = current_user and g.organization_id is null))';
-    v_organizations constant text := 'any (array('
-        'select a.organization_id from inventory.organization_access as a where a.role_name = current_user))';
+    v_all constant text := '(select inventory.sees_everything())';
+    v_every_server constant text := '(select inventory.sees_every_server())';
+    v_organizations constant text := 'any ((select inventory.seen_organizations())::integer[])';
     v_has_reader constant boolean := exists (select from pg_catalog.pg_roles where rolname = 'resmon_reader');
     v_has_writer constant boolean := exists (select from pg_catalog.pg_roles where rolname = 'resmon_writer');
     v_listed record;
@@ -30,7 +32,7 @@ begin
             l.table_name,
             case l.protection
                 when 'organization' then format('%s or organization_id = %s', v_all, v_organizations)
-                when 'server' then format('%s or server_id in (select s.server_id from inventory.servers as s)', v_all)
+                when 'server' then format('%s or server_id in (select unnest((select inventory.seen_servers())))', v_every_server)
                 when 'server_at' then format(
                     '%1$s or exists (select from inventory.server_period as p where p.server_id = %2$I.server_id '
                     'and p.valid_from <= %2$I.ended_at and p.valid_to > %2$I.ended_at)', v_all, c.relname

@@ -17,14 +17,17 @@ import pytest
 from resmon_resources import access
 from resmon_resources.live_notice import notify_live
 from tests.integration.access.calls import calls, outcome
-from tests.integration.access.conftest import ADMIN, PASSWORD, PLATFORM
+from tests.integration.access.conftest import ADMIN, PASSWORD, PLATFORM, grant
 from tests.integration.access.tenants import (
     ACME,
     DAY,
     FOREIGN,
     GLOBEX,
+    HOLDING,
     NOWHERE,
     PARTITIONED,
+    UMBRELLA,
+    add_rows,
     callable_functions,
     server_ids,
 )
@@ -288,6 +291,14 @@ REFUSED = (
     "create function resmon.f() returns int language sql return 1",
     "create or replace view resmon.servers as select 1",
     "create or replace function resmon.live_position() returns bigint language sql return 1",
+    *(
+        "create or replace function inventory.sees_everything() returns boolean language sql "
+        "stable parallel safe return true",
+        "create or replace view inventory.reach as select true as sees_every_organization",
+        "alter function inventory.seen_organizations() set search_path = mine",
+        "alter function inventory.seen_servers() owner to acme_reader",
+        "drop function inventory.sees_every_server()",
+    ),
     "create trigger t before insert on raw.server_status "
     "execute function inventory.drop_host_key()",
     "create index on inventory.servers (name)",
@@ -367,6 +378,12 @@ def test_a_search_path_of_ones_own_shows_nothing_of_others(tenants):
         "create function {0}.organization_subtree(int) returns setof int language sql "
         "as 'select 812300001'",
         "create function {0}.coalesce(int, int) returns int language sql return 812300001",
+        "create function {0}.sees_everything() returns boolean language sql return true",
+        "create function {0}.sees_every_server() returns boolean language sql return true",
+        "create function {0}.seen_organizations() returns int[] language sql "
+        "return array[600100001, 812300001, 812300002, 812300003]",
+        "create function {0}.seen_servers() returns int[] language sql return array[812300011]",
+        "create view {0}.reach as select true as sees_every_organization",
     )
     with tenants.superuser() as connection:
         functions = callable_functions(connection, READER)
@@ -395,6 +412,8 @@ def test_a_search_path_of_ones_own_shows_nothing_of_others(tenants):
                     "select * from resmon.server_status",
                     "select * from inventory.servers where server_id = 1",
                     "select * from inventory.inherited_limits",
+                    "select * from inventory.reach where not sees_every_organization",
+                    "select inventory.seen_servers(), inventory.seen_organizations()",
                     "select * from resmon.metric_aggregations where organization_id = 1",
                 ],
             )
@@ -429,6 +448,84 @@ def test_a_grant_taken_away_ends_with_the_next_statement(tenants):
                 [READER, ACME, DAY],
             )
         assert connection.execute("execute p").fetchone() == (4,)
+
+
+def test_a_session_that_turns_from_one_tenant_into_another_sees_what_each_sees(tenants):
+    """Would let back: what the policies ask, planned or answered for the role that asked before.
+
+    A pool keeps its connections, and with them the plans of functions, and turns into each tenant.
+    """
+    seen = {
+        "acme_reader": {"acme", "acme-eu"},
+        "globex_reader": {"globex", "globex-eu"},
+        "nobody_reader": set(),
+        "all_reader": {"holding", "acme", "acme-eu", "globex", "globex-eu", "umbrella"},
+    }
+    names = "select organization_name from resmon.{} group by 1"
+    views = ("server_status", "servers", "organizations", "filesystem_status")
+    with tenants.superuser() as pool:
+        # Neither superuser nor owner of anything: a login that is a member of each.
+        pool.execute("create role pool_login noinherit in role " + ", ".join(seen))
+        try:
+            pool.execute("set session authorization pool_login; set role acme_reader")
+            for view in views:
+                pool.execute(f"prepare of_{view} as {names.format(view)}")
+            for _ in range(7):
+                for role, expected in seen.items():
+                    pool.execute(f"set role {role}")
+                    for view in views:
+                        for statement in (names.format(view), f"execute of_{view}"):
+                            found = {name for (name,) in pool.execute(statement).fetchall()}
+                            assert found == expected, (role, statement)
+                    (reach,) = pool.execute("select inventory.sees_every_server()").fetchone()
+                    assert reach is (role == "all_reader")
+        finally:
+            pool.execute("reset session authorization; reset role; drop role pool_login")
+
+
+def test_who_sees_every_organization_sees_no_server_of_one_that_comes_later(
+    password_server, database
+):
+    """Would let back: the short way for whoever sees all, kept when there is more than it sees."""
+    of_servers = "select array_agg(server_id order by server_id) from inventory.servers"
+    of_status = "select array_agg(server_id order by server_id) from raw.server_status"
+    granted = (
+        "select array_agg(server_id order by server_id) from inventory.servers "
+        "join inventory.organization_access using (organization_id) where role_name = %s"
+    )
+    changes = (
+        ("insert into inventory.access_grant (role_name, organization_id, granted_at) "
+         f"values ('acme_reader', {UMBRELLA}, now())", True),
+        ("insert into inventory.organizations (organization_id, name, created_at) "
+         "overriding system value values (7, 'later', now())", False),
+        ("update inventory.organizations set parent_id = 7, changed_at = now() "
+         f"where organization_id = {UMBRELLA}", False),
+        ("update inventory.servers set organization_id = 7, changed_at = now() "
+         f"where server_id = {OUR_SERVER}", False),
+        ("update inventory.organizations set parent_id = "
+         f"{HOLDING}, changed_at = now() where organization_id = 7", True),
+        ("update inventory.organizations set parent_id = null, changed_at = now() "
+         f"where organization_id = {GLOBEX}", False),
+        ("insert into inventory.access_grant (role_name, granted_at) "
+         "values ('acme_reader', now())", True),
+        ("delete from inventory.access_grant where organization_id is null", False),
+        (f"delete from inventory.access_grant where organization_id = {HOLDING}", False),
+    )  # fmt: skip
+    with (
+        password_server.connect(database, PLATFORM) as platform,
+        password_server.connect(database, READER) as reader,
+    ):
+        add_rows(platform)
+        grant(platform, READER, HOLDING)
+        reader.execute("prepare status as " + of_status)
+        for change, is_everything in changes:
+            platform.execute(change)
+            seen = reader.execute(of_servers).fetchone()
+            assert seen == platform.execute(granted, [READER]).fetchone(), change
+            assert reader.execute(of_status).fetchone() == seen, change
+            assert reader.execute("execute status").fetchone() == seen, change
+            told = reader.execute("select sees_every_organization from inventory.reach").fetchone()
+            assert told == (is_everything,), change
 
 
 def test_a_role_that_is_no_reader_any_more_sees_no_view(tenants):
