@@ -79,8 +79,8 @@ class Reach:
     """Something that a role may do beyond reading its rows.
 
     Attributes:
-        name: table, view or schema.
-        right_name: read, write or create.
+        name: table, view, schema or function.
+        right_name: read, write, create or call.
     """
 
     name: str
@@ -248,6 +248,12 @@ def problems_of(role: Role, reach: Sequence[Reach]) -> list[str]:
                 f"{name} {words} {_listed(names)}. Take the right away (revoke), from PUBLIC or "
                 "from the role that it comes by."
             )
+    if any(one.right_name == "call" for one in reach):
+        problems.append(
+            f"{name} may take locks that Resmon takes, or fill the disk with large objects: it can "
+            "stop collection, computation and alerts. Let a superuser run in this database: "
+            "sql/bootstrap/database.sql"
+        )
     return problems
 
 

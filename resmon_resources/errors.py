@@ -98,6 +98,10 @@ class DatabaseTooOld(DatabaseError):
     """The server's version is below the one that Resmon needs."""
 
 
+class LockHeld(DatabaseError):
+    """Another session kept a lock for longer than is waited for; the message names that session."""
+
+
 class SchemaOutdated(DatabaseError):
     """Migrations are pending; names the command that applies them."""
 

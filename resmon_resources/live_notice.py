@@ -45,5 +45,21 @@ def notify_live(
         with connection.transaction():
             connection.execute(load_query("raw", "notify_live"), {"payload": payload})
     except psycopg.Error as error:
-        return " ".join(str(error).split()) or type(error).__name__
+        told = " ".join(str(error).split()) or type(error).__name__
+        if isinstance(error, psycopg.errors.ProgramLimitExceeded):
+            told += _free_queue(connection)
+        return told
     return None
+
+
+def _free_queue(connection: psycopg.Connection[Any]) -> str:
+    """Have PostgreSQL forget the notices that every listener has read; what went wrong with it.
+
+    It does so by itself only while it takes new ones: a queue that was full once, because somebody
+    listened and did not read, would refuse all notices from then on.
+    """
+    try:
+        connection.execute("select pg_notification_queue_usage()")
+    except psycopg.Error as error:
+        return f"; emptying the queue failed: {error}"
+    return ""

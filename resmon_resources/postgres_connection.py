@@ -14,7 +14,12 @@ from typing import Any
 import psycopg
 from psycopg import conninfo
 
-from resmon_resources.errors import ConfigurationInvalid, DatabaseTooOld, DatabaseUnreachable
+from resmon_resources.errors import (
+    ConfigurationInvalid,
+    DatabaseTooOld,
+    DatabaseUnreachable,
+    LockHeld,
+)
 from resmon_resources.settings import load_settings
 
 MINIMUM_VERSION = 150_000
@@ -62,9 +67,34 @@ def advisory_lock(connection: psycopg.Connection, *names: str) -> None:
 
     `advisory_lock(connection, "tier.metrics_1min", "2026-01-01-00:00")` excludes only callers with
     both names equal.
+
+    Raises:
+        LockHeld: another session kept it for longer than this session's lock_timeout.
     """
-    connection.execute(
-        "select pg_advisory_xact_lock(hashtextextended(%s, 0))", ["\x1f".join(names)]
+    key = {"name": "\x1f".join(names)}
+    row = connection.execute(
+        "select pg_try_advisory_xact_lock(hashtextextended(%(name)s, 0))", key
+    ).fetchone()
+    if row is not None and row[0]:
+        return
+    # Asked now: after the timeout the transaction answers nothing any more.
+    holder = connection.execute(load_query("ops", "select_lock_holder"), key).fetchone()
+    try:
+        connection.execute("select pg_advisory_xact_lock(hashtextextended(%(name)s, 0))", key)
+    except psycopg.errors.LockNotAvailable as error:
+        raise LockHeld(_held(names, holder)) from error
+
+
+def _held(names: tuple[str, ...], holder: tuple[Any, ...] | None) -> str:
+    """Who was in the way, and what ends it."""
+    told = f"The lock of {' '.join(names)} was not free within lock_timeout."
+    if holder is None:
+        return f"{told} Try again."
+    pid, role_name, application_name = holder
+    return (
+        f"{told} Session {pid} of role {role_name} ({application_name or 'no application name'}) "
+        f"held it when the wait began. If it is none of Resmon's, let a superuser end it with "
+        f"pg_terminate_backend({pid}); sql/bootstrap/database.sql keeps readers from such locks."
     )
 
 

@@ -9,7 +9,7 @@ import itertools
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import psycopg
@@ -59,12 +59,13 @@ def remove_embedded(server: EmbeddedPostgres) -> None:
     shutil.rmtree(server.socket_directory, ignore_errors=True)
 
 
-def start_light(home: Path) -> EmbeddedPostgres:
-    """Start a server with `LIGHT_SETTINGS`; its data lies in memory where there is room.
+def start_light(home: Path, *, more_settings: Mapping[str, str] | None = None) -> EmbeddedPostgres:
+    """Start a server with `LIGHT_SETTINGS` and more; its data lies in memory where there is room.
 
     A clone of a database is 500 files: on a disk they are most of what such a test costs.
     """
-    server = EmbeddedPostgres(embedded_settings(home), extra_settings=LIGHT_SETTINGS)
+    settings = {**LIGHT_SETTINGS, **(more_settings or {})}
+    server = EmbeddedPostgres(embedded_settings(home), extra_settings=settings)
     if MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > MEMORY_FREE_BYTES:
         server.data_directory = MEMORY / f"resmon-tests-{uuid.uuid4().hex}"
     server.start()

@@ -145,7 +145,7 @@ def concerns(payload: str, position: int, ids: set[int] | None) -> bool:
             return False
         # null: there were too many for a notice, so it may be of any.
         return ids is None or organizations is None or not ids.isdisjoint(organizations)
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError):
         return True
 
 

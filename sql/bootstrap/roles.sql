@@ -22,8 +22,6 @@ $$;
 -- The data database, and Dagster's own, which belongs to the login of `resmon up`:
 --   create database resmon owner resmon_owner;
 --   create database resmon_dagster owner resmon_platform;
--- PostgreSQL lets every login connect to every database and make temporary tables; readers need neither:
---   revoke connect, temporary on database resmon from public;
+-- PostgreSQL lets every login connect to every database, make temporary tables and take locks of its own; readers need none of it:
 --   revoke connect, temporary on database resmon_dagster from public;
---   grant connect on database resmon to resmon_reader;
---   grant connect, temporary on database resmon to resmon_writer;
+--   and, in the data database: sql/bootstrap/database.sql

@@ -108,7 +108,8 @@ def grant(connection: psycopg.Connection[Any], role: str, organization_id: int |
 @contextmanager
 def server_with_passwords(home: Path) -> Iterator[Server]:
     """An embedded server that lets in its superuser alone, and others with a password."""
-    postgres = start_light(home)
+    # A queue of notices that a test can fill: half a MiB.
+    postgres = start_light(home, more_settings={"max_notify_queue_pages": "64"})
     try:
         (postgres.data_directory / "pg_hba.conf").write_text(
             "local all resmon trust\nlocal all all scram-sha-256\n", encoding="utf-8"
@@ -143,7 +144,7 @@ def owned_template(password_server: Server) -> str:
     create_database(password_server.url, name)
     with password_server.superuser(name) as connection:
         connection.execute(f"alter database {name} owner to resmon_owner")
-        connection.execute(f"revoke connect, temporary on database {name} from public")
+        connection.execute((SQL_PATH / "bootstrap" / "database.sql").read_bytes())
     with open_connection(password_server.dsn(name, ADMIN)) as connection:
         migrations.apply(connection, SQL_PATH, report=lambda _: None)
     return name

@@ -202,6 +202,16 @@ def test_a_check_shows_what_is_seen_and_finds_nothing_wrong(resmon):
             "alter table raw.server_status force row level security",
             "past row-level security, raw.server_status",
         ),
+        (
+            "grant execute on function pg_try_advisory_lock(bigint) to public",
+            "revoke execute on function pg_try_advisory_lock(bigint) from public",
+            "may take locks that Resmon takes",
+        ),
+        (
+            "grant execute on function lo_create(oid) to acme_reader",
+            "revoke execute on function lo_create(oid) from acme_reader",
+            "sql/bootstrap/database.sql",
+        ),
     ],
 )
 def test_a_check_names_what_lets_a_role_out(resmon, password_server, database, change, undo, said):

@@ -40,18 +40,30 @@ def test_the_walk_through_works_as_it_stands(bare, monkeypatch):
         return result.output
 
     (setting_up,) = blocks("sql")
-    shell = [line for block in blocks("sh") for line in block.splitlines() if line]
-    (made,) = re.findall(r"-c '(create role [^']+)'", shell[0])
-    commands = [shlex.split(line, comments=True) for line in shell[1:]]
+    in_database, *of_reader = blocks("sh")
+    (script,) = re.fullmatch(r"psql -d resmon -f sql/bootstrap/(\S+)\n", in_database).groups()
+    shell = [line for block in of_reader for line in block.splitlines() if line]
+    lines = [shlex.split(line, comments=True) for line in shell]
+    made = [
+        statement
+        for program, *given in lines
+        if program == "psql"
+        for statement in given
+        if statement.startswith(("create role", "alter role"))
+    ]
+    assert len(made) == 4
+    commands = [line for line in lines if line[0] != "psql"]
     assert all(command[:2] == ["resmon", "access"] for command in commands)
     assert len(commands) >= 4
 
     with bare.superuser() as connection:
         connection.execute((SQL_PATH / "bootstrap" / "roles.sql").read_bytes())
-        for statement in (*setting_up.split(";\n"), made):
+        for statement in (*setting_up.split(";\n"), *made):
             connection.execute(statement)
         for login in ("resmon_admin", "resmon_platform", "acme_grafana"):
             connection.execute(f"alter role {login} password '{PASSWORD}'")
+    with bare.superuser("resmon") as connection:
+        connection.execute((SQL_PATH / "bootstrap" / script).read_bytes())
     resmon("resmon_admin", "db", "migrate")
     resmon("resmon_platform", "org", "add", "acme")
     resmon("resmon_platform", "org", "add", "other")
@@ -72,6 +84,15 @@ def test_the_walk_through_works_as_it_stands(bare, monkeypatch):
             seen = reader.execute("select server_name from resmon.servers").fetchall()
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 reader.execute("create temporary table t (n integer)")
+            limits = [
+                reader.execute(f"show {name}").fetchone()
+                for name in ("temp_file_limit", "statement_timeout")
+            ]
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                reader.execute("set temp_file_limit = -1")
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                reader.execute("alter role acme_grafana connection limit -1")
+        assert limits == [("2GB",), ("1min",)]
         assert seen == ([("web",)] if is_granted else []), command
         assert "Problem" not in output
     with pytest.raises(psycopg.OperationalError, match="permission denied for database"):

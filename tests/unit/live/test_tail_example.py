@@ -35,7 +35,16 @@ def test_a_notice_is_looked_at_when_it_may_bring_rows(sequence, organizations, i
     assert load_example().concerns(payload, 7, ids) is is_looked_at
 
 
-@pytest.mark.parametrize("payload", ["", "hello", "[]", "3", '{"sequence": []}', '{"sequence": 9}'])
+@pytest.mark.parametrize(
+    "payload",
+    [
+        *("", "hello", "[]", "3", '{"sequence": []}', '{"sequence": 9}', '{"sequence": NaN}'),
+        '{"sequence": 1e999, "organizations": null}',
+        '{"sequence": 9, "organizations": [[1]]}',
+        '{"sequence": 9, "organizations": ' + "[" * 3900 + "]" * 3900 + "}",
+    ],
+    ids=lambda payload: payload[:40],
+)
 def test_anything_else_on_the_channel_is_worth_a_look(payload):
     """Lets back: a consumer that any login of the server can end with one statement."""
     assert load_example().concerns(payload, 7, {1}) is True
