@@ -54,6 +54,7 @@ class Role:
         is_login: it may log in.
         is_superuser: nothing limits it.
         is_above_policies: it has BYPASSRLS.
+        has_all_connections: it may open as many as the server has.
         is_reader: it has the rights of resmon_reader without SET ROLE.
         platform_roles: roles that see every row, and that it is a member of.
         predefined_roles: PostgreSQL's own roles (pg_...) that it is a member of.
@@ -66,6 +67,7 @@ class Role:
     is_login: bool
     is_superuser: bool
     is_above_policies: bool
+    has_all_connections: bool
     is_reader: bool
     platform_roles: Sequence[str]
     predefined_roles: Sequence[str]
@@ -296,6 +298,11 @@ def notes_of(role: Role, *, has_grant: bool, is_embedded: bool) -> list[str]:
         f"{name} can also turn into {one} (set role) and then sees what that was granted."
         for one in role.granted_roles
     ]
+    if role.is_login and role.has_all_connections and not role.is_superuser:
+        notes.append(
+            f"{name} may open every connection that the server has. Let a superuser run: "
+            f"alter role {quoted(name)} connection limit 10;"
+        )
     if not role.is_login:
         notes.append(f"{name} may not log in; logins that are members turn into it with set role.")
     return notes

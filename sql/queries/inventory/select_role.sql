@@ -4,6 +4,7 @@ select
     r.rolcanlogin as is_login,
     r.rolsuper as is_superuser,
     r.rolbypassrls as is_above_policies,
+    r.rolconnlimit = -1 as has_all_connections,
     exists (
         select from pg_catalog.pg_roles as k where k.rolname = 'resmon_reader' and pg_has_role(r.oid, k.oid, 'usage')
     ) as is_reader,

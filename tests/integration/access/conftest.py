@@ -86,7 +86,7 @@ class Server:
 def create_login(connection: psycopg.Connection[Any], name: str, *, group: str | None) -> None:
     """A login with the password, member of a group or of none."""
     connection.execute(
-        sql.SQL("create role {} login password {}").format(
+        sql.SQL("create role {} login connection limit 20 password {}").format(
             sql.Identifier(name), sql.Literal(PASSWORD)
         )
     )

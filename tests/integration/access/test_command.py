@@ -237,6 +237,14 @@ def test_a_login_of_a_group_is_told_how_it_sees(resmon, role):
     assert "team may not log in" in resmon("check", "team").output
 
 
+def test_a_login_that_may_take_every_connection_is_said(resmon, role):
+    """Would let back: a tenant that keeps the platform out by opening what the server has."""
+    role("greedy", "create role {} login in role resmon_reader")
+    assert "every connection that the server has" in resmon("check", "greedy").output
+    role("modest", "create role {} login connection limit 3 in role resmon_reader")
+    assert "every connection" not in resmon("check", "modest").output
+
+
 def test_a_server_that_asks_nobody_is_said(password_server, database):
     """Would let back: grants on the embedded server that are taken for protection."""
     with password_server.connect(database, PLATFORM) as connection:

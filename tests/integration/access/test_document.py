@@ -93,6 +93,7 @@ def test_the_walk_through_works_as_it_stands(bare, monkeypatch):
             with pytest.raises(psycopg.errors.InsufficientPrivilege):
                 reader.execute("alter role acme_grafana connection limit -1")
         assert limits == [("2GB",), ("1min",)]
+        assert "every connection" not in output
         assert seen == ([("web",)] if is_granted else []), command
         assert "Problem" not in output
     with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
