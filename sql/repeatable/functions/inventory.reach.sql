@@ -1,5 +1,5 @@
--- Purpose: whether a role reads every organization there is, without a grant of everything; the policy of rows that belong to a
--- server asks it (inventory.sees_every_server), so that who reads them all does not look for each server in a hash of all.
+-- Purpose: whether a role reads every organization there is, with or without a grant of everything. Policies ask it by
+-- inventory.sees_every_organization, so that who reads them all does not look for each row in an array or hash of all.
 -- With the owner's rights and for the role that asks, as inventory.inherited_limits: a role cannot see what it does not see. It tells
 -- that one thing. What a role reads goes down the tree, so that only the tops have to be looked at.
 -- A view among the functions, because a function asks it and views come later. Plan: index of the tops, each looked up by key.

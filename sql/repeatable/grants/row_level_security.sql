@@ -1,8 +1,9 @@
 -- Purpose: which rows of the tables behind schema resmon a role sees (docs/access.md): readers what they were granted in
 -- inventory.access_grant, the owner and the writer everything, anybody else nothing.
 -- Every table that resmon_reader may select from stands in this list, by what it is protected:
---   organization  the row's organization, which owned the server when the row was made
---   server        the server's organization of today
+--   organization  the row's organization, which owned the server when the row was made; it may be gone, or there is none
+--   existing      the row's organization; a foreign key holds that it exists
+--   server        the server's organization of today; a foreign key holds that the server exists
 --   server_at     the organization that owned the server at the end of the stretch
 --   alert         the alert that the row belongs to
 --   role          rows about the role itself
@@ -10,6 +11,8 @@
 -- depends on the role alone is an InitPlan: once per query. The first one saves a role with a grant of everything the look into an
 -- array for each row. Functions, and no subqueries on inventory: a view over four tiers has each policy four times, and planning
 -- the subqueries, which have policies themselves, took longer than reading a thousand rows; the functions are planned once per session.
+-- Where organizations exist for certain, who sees all of them needs no look into an array of all; it is not asked elsewhere, because
+-- rows of an organization that was removed are seen by a grant of everything alone.
 -- Where the server decides, it is a hash of the servers that the role sees, unless it sees all: an EXISTS per row is overestimated
 -- by the planner, which then goes by index through the whole fleet, and an array is searched in full. The array stands in a
 -- subquery of its own, because the planner calls a function of which it wants to know how long its array is.
@@ -18,7 +21,7 @@
 do $$
 declare
     v_all constant text := '(select inventory.sees_everything())';
-    v_every_server constant text := '(select inventory.sees_every_server())';
+    v_every constant text := '(select inventory.sees_every_organization())';
     v_organizations constant text := 'any ((select inventory.seen_organizations())::integer[])';
     v_has_reader constant boolean := exists (select from pg_catalog.pg_roles where rolname = 'resmon_reader');
     v_has_writer constant boolean := exists (select from pg_catalog.pg_roles where rolname = 'resmon_writer');
@@ -32,7 +35,8 @@ begin
             l.table_name,
             case l.protection
                 when 'organization' then format('%s or organization_id = %s', v_all, v_organizations)
-                when 'server' then format('%s or server_id in (select unnest((select inventory.seen_servers())))', v_every_server)
+                when 'existing' then format('%s or organization_id = %s', v_every, v_organizations)
+                when 'server' then format('%s or server_id in (select unnest((select inventory.seen_servers())))', v_every)
                 when 'server_at' then format(
                     '%1$s or exists (select from inventory.server_period as p where p.server_id = %2$I.server_id '
                     'and p.valid_from <= %2$I.ended_at and p.valid_to > %2$I.ended_at)', v_all, c.relname
@@ -48,10 +52,10 @@ begin
             values
                 ('inventory.access_grant', 'role'),
                 ('inventory.organization_access', 'role'),
-                ('inventory.organizations', 'organization'),
-                ('inventory.servers', 'organization'),
-                ('inventory.server_period', 'organization'),
-                ('inventory.quotas', 'organization'),
+                ('inventory.organizations', 'existing'),
+                ('inventory.servers', 'existing'),
+                ('inventory.server_period', 'existing'),
+                ('inventory.quotas', 'existing'),
                 ('raw.server_resource_metrics', 'organization'),
                 ('raw.filesystem_usage', 'organization'),
                 ('raw.server_status', 'server'),

@@ -297,7 +297,7 @@ REFUSED = (
         "create or replace view inventory.reach as select true as sees_every_organization",
         "alter function inventory.seen_organizations() set search_path = mine",
         "alter function inventory.seen_servers() owner to acme_reader",
-        "drop function inventory.sees_every_server()",
+        "drop function inventory.sees_every_organization()",
     ),
     "create trigger t before insert on raw.server_status "
     "execute function inventory.drop_host_key()",
@@ -379,7 +379,7 @@ def test_a_search_path_of_ones_own_shows_nothing_of_others(tenants):
         "as 'select 812300001'",
         "create function {0}.coalesce(int, int) returns int language sql return 812300001",
         "create function {0}.sees_everything() returns boolean language sql return true",
-        "create function {0}.sees_every_server() returns boolean language sql return true",
+        "create function {0}.sees_every_organization() returns boolean language sql return true",
         "create function {0}.seen_organizations() returns int[] language sql "
         "return array[600100001, 812300001, 812300002, 812300003]",
         "create function {0}.seen_servers() returns int[] language sql return array[812300011]",
@@ -477,7 +477,7 @@ def test_a_session_that_turns_from_one_tenant_into_another_sees_what_each_sees(t
                         for statement in (names.format(view), f"execute of_{view}"):
                             found = {name for (name,) in pool.execute(statement).fetchall()}
                             assert found == expected, (role, statement)
-                    (reach,) = pool.execute("select inventory.sees_every_server()").fetchone()
+                    (reach,) = pool.execute("select inventory.sees_every_organization()").fetchone()
                     assert reach is (role == "all_reader")
         finally:
             pool.execute("reset session authorization; reset role; drop role pool_login")

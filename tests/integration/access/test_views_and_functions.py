@@ -151,6 +151,24 @@ def test_what_readers_reach_is_protected_and_the_exceptions_are_known(tenants):
     assert others == []
 
 
+def test_what_is_shown_to_whoever_sees_all_organizations_has_one_for_certain(tenants):
+    """Would let back: rows without an organization, or of one that was removed, shown to a role
+    that was granted all that there are, and not everything.
+    """
+    with tenants.superuser() as connection:
+        rows = connection.execute(
+            "select p.polrelid::regclass::text, exists (select from pg_constraint as c "
+            "join pg_attribute as a on a.attrelid = c.conrelid and a.attnum = any (c.conkey) "
+            "where c.conrelid = p.polrelid and c.contype = 'f' and c.convalidated "
+            "and a.attnotnull and (a.attname, c.confrelid) in "
+            "(('organization_id', 'inventory.organizations'::regclass), "
+            "('server_id', 'inventory.servers'::regclass))) from pg_policy as p "
+            "where pg_get_expr(p.polqual, p.polrelid) ~ 'sees_every_organization'"
+        ).fetchall()
+    assert {name for name, is_held in rows if not is_held} == {"inventory.organizations"}
+    assert {name for name, _ in rows} >= {"inventory.servers", "raw.server_status"}
+
+
 def test_a_role_without_a_grant_sees_nothing_and_one_with_all_sees_everything(tenants):
     """Would let back: a new login that sees all until somebody thinks of it."""
     with (
