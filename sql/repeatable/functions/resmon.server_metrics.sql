@@ -78,24 +78,24 @@ begin
                 o.name,
                 1,
                 null::integer,
-                m.cpu_pct::double precision,
-                m.cpu_pct::double precision,
-                m.cpu_pct::double precision,
-                m.cpu_pct::double precision,
-                m.cpu_pct::double precision,
-                m.cpu_pct::double precision,
-                m.memory_used_bytes::double precision,
-                m.memory_used_bytes::double precision,
-                m.memory_used_bytes::double precision,
-                m.memory_used_bytes::double precision,
-                m.memory_used_bytes::double precision,
-                m.memory_used_bytes::double precision,
-                m.disk_used_bytes::double precision,
-                m.disk_used_bytes::double precision,
-                m.disk_used_bytes::double precision,
-                m.disk_used_bytes::double precision,
-                m.disk_used_bytes::double precision,
-                m.disk_used_bytes::double precision,
+                m.cpu_pct,
+                m.cpu_pct,
+                m.cpu_pct,
+                m.cpu_pct,
+                m.cpu_pct,
+                m.cpu_pct,
+                m.memory_used_bytes,
+                m.memory_used_bytes,
+                m.memory_used_bytes,
+                m.memory_used_bytes,
+                m.memory_used_bytes,
+                m.memory_used_bytes,
+                m.disk_used_bytes,
+                m.disk_used_bytes,
+                m.disk_used_bytes,
+                m.disk_used_bytes,
+                m.disk_used_bytes,
+                m.disk_used_bytes,
                 m.network_in_bytes_per_second,
                 m.network_in_bytes_per_second,
                 m.network_in_bytes_per_second,
@@ -109,7 +109,23 @@ begin
                 m.network_out_bytes_per_second,
                 m.network_out_bytes_per_second,
                 false
-            from resmon.server_resource_metrics as m
+            from (
+                select
+                    r.collected_at,
+                    r.server_id,
+                    r.organization_id,
+                    r.cpu_pct::double precision as cpu_pct,
+                    r.memory_used_bytes::double precision as memory_used_bytes,
+                    r.disk_used_bytes::double precision as disk_used_bytes,
+                    r.network_in_bytes_per_second,
+                    r.network_out_bytes_per_second
+                from resmon.server_resource_metrics as r
+                where r.server_id = any($1)
+                    and r.collected_at >= $2
+                    and r.collected_at < $3
+                -- Without it each value would be worked out for all six of its columns.
+                offset 0
+            ) as m
             -- Names of the servers asked for, not of the fleet.
             left join (
                 select
@@ -119,9 +135,6 @@ begin
                 where x.server_id = any($1)
             ) as s on s.server_id = m.server_id
             left join inventory.organizations as o on o.organization_id = m.organization_id
-            where m.server_id = any($1)
-                and m.collected_at >= $2
-                and m.collected_at < $3
         $query$ using p_server_ids, p_from, p_to;
         return;
     end if;
