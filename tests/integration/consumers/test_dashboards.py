@@ -4,12 +4,15 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import get_args
 
 import psycopg
 import pytest
 import yaml  # type: ignore[import-untyped]
 
+from resmon_assets.raw.coverage import COLLECTOR_DOWN
+from resmon_resources.errors import Cause
 from tests.integration.consumers.grafana import (
     FOLDER,
     Query,
@@ -33,7 +36,7 @@ VALUES = {
     "organization": "1",
     "server": ["2", "3"],
     "scope": "subtree",
-    "metric": "disk_used_bytes",
+    "series": "disk_used_bytes",
 }
 ONE_SERVER = VALUES | {"server": "3"}
 """The capacity board shows one server at a time."""
@@ -180,6 +183,41 @@ def test_board_is_well_formed(uid: str) -> None:
         assert {source["uid"] for source in sources} == {"resmon"}
         if panel["type"] == "timeseries":
             assert panel["fieldConfig"]["defaults"]["unit"]
+
+
+def test_forecasts_lie_in_the_range_that_the_board_shows(
+    house: House, connection: psycopg.Connection
+) -> None:
+    """Would let back: a panel of forecasts that is empty in Grafana, because the range that it asks
+    for ends now, or because a range that ends in 30 days finds no forecast of its last week.
+    """
+    board = BOARDS["resmon-capacity"]
+    assert board["time"] == {"from": "now-30d", "to": "now+30d"}
+    connection.execute(
+        "update forecast.capacity_forecasts set value = array_fill(1e9::real, array[30]),"
+        " lower_80 = array_fill(1e9::real, array[30]), upper_80 = array_fill(1e9::real, array[30])"
+    )
+    (query,) = (one for one in QUERIES if one.title.endswith("measured and expected"))
+    now = datetime.now(UTC)
+    start, end = now - timedelta(days=30), now + timedelta(days=30)
+    sql = interpolated(query.sql, ONE_SERVER, start=start, end=end)
+    rows = connection.execute(sql.encode()).fetchall()
+    ahead = [time for time, _, expected, _, _ in rows if expected is not None and time > now]
+    assert len(ahead) >= 28
+    assert any(measured is not None for _, measured, *_ in rows)
+    assert all(start <= time < end + timedelta(days=1) for time, *_ in rows)
+
+
+def test_each_cause_has_its_colour() -> None:
+    """Would let back: a server that cannot be read in the green of one that can."""
+    (panel,) = (
+        one for one in panels_of(BOARDS["resmon-server"]) if one["type"] == "state-timeline"
+    )
+    (mapping,) = panel["fieldConfig"]["defaults"]["mappings"]
+    colours = {cause: shown["color"] for cause, shown in mapping["options"].items()}
+    assert set(colours) == {"ok", COLLECTOR_DOWN, *get_args(Cause)}
+    assert [cause for cause, colour in colours.items() if colour == "green"] == ["ok"]
+    assert panel["fieldConfig"]["defaults"]["thresholds"]["steps"][0]["color"] != "green"
 
 
 def test_links_lead_to_boards() -> None:
