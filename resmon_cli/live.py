@@ -11,9 +11,9 @@ from datetime import datetime, timedelta
 import psycopg
 from psycopg.rows import class_row
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
+from resmon_cli.render import FittingTable
 from resmon_resources.postgres_connection import load_query
 
 STATUSES = ("error", "critical", "warning", "waiting", "healthy")
@@ -32,6 +32,7 @@ _STYLES = {
     "waiting": "dim",
     "healthy": "green",
 }
+_SPARE = ("organization", "load", "net out", "net in", "disk %", "memory %")
 _EVERYTHING = 1_000_000
 _UNIT_STEP = 1024.0
 
@@ -143,13 +144,14 @@ def server_table(
     rows: Sequence[ServerRow], fleet: Fleet, *, now: datetime, notes: Sequence[str] = ()
 ) -> RenderableType:
     """The live table: one row per server, counts below, the latest notes of the supervisor last."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
+    table = FittingTable(box=None, header_style="bold", pad_edge=False)
+    table.spare = _SPARE
     table.add_column("server", overflow="ellipsis", no_wrap=True, max_width=30)
     table.add_column("organization", overflow="ellipsis", no_wrap=True, max_width=20)
-    table.add_column("status")
+    table.add_column("status", no_wrap=True)
     for heading in ("age", "CPU %", "memory %", "disk %", "net in", "net out", "load"):
         table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("cause")
+    table.add_column("cause", no_wrap=True)
     for row in rows:
         table.add_row(
             Text(row.name),

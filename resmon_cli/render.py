@@ -6,12 +6,15 @@ Belongs here: formatting that several commands share. Reads nothing; knows no da
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import click
 from rich import box
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderResult
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -25,6 +28,7 @@ _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 _KIBI = 1024.0
 _WIDTH_WITHOUT_TERMINAL = 160
 """A pipe has no width; most tables fit into this without a fold, and `grep` wants whole lines."""
+_UNBOUNDED = 10_000
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _CRITICAL_PCT, _WARNING_PCT = 90.0, 75.0
 
@@ -117,9 +121,37 @@ def status_text(status: str) -> Text:
     return Text(status, style=STATUS_STYLES.get(status, ""))
 
 
-def plain_table(*columns: str, right: Iterable[str] = ()) -> Table:
-    """An empty table in the style of all commands; the columns named in `right` are numbers."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+class FittingTable(Table):
+    """A table that leaves columns out where the terminal is too narrow for all of them.
+
+    Rich makes columns narrower until they fit, down to nothing, and cuts names in the middle.
+    """
+
+    spare: Sequence[str] = ()
+    """Headings of the columns to do without, in this order, until the rest fits."""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """The widest form that fits, else the narrowest."""
+        shown = copy(self)
+        for count in range(len(self.spare) + 1):
+            left = [one for one in self.columns if one.header not in self.spare[:count]]
+            shown.columns = [replace(one, _index=index) for index, one in enumerate(left)]
+            width = Measurement.get(console, options.update(max_width=_UNBOUNDED), shown).maximum
+            if width <= options.max_width:
+                break
+        yield from Table.__rich_console__(shown, console, options)
+
+
+def plain_table(*columns: str, right: Iterable[str] = (), spare: Sequence[str] = ()) -> Table:
+    """An empty table in the style of all commands; the columns named in `right` are numbers.
+
+    Args:
+        columns: headings.
+        right: those of numbers.
+        spare: those that a narrow terminal does without, in this order.
+    """
+    table = FittingTable(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    table.spare = spare
     numbers = set(right)
     for column in columns:
         if column in numbers:

@@ -150,8 +150,9 @@ def policy_table(
 ) -> Table:
     """One line per table of the policy that is there."""
     table = render.plain_table(
-        *("TABLE", "KEPT", "ROWS", "SIZE", "PARTITIONS", "OLDEST", "NEWEST", "NEXT ROUND FREES"),
-        right=("ROWS", "SIZE", "PARTITIONS", "NEXT ROUND FREES"),
+        *("TABLE", "KEPT", "ROWS", "SIZE", "PARTITIONS", "OLDEST", "NEWEST", "NEXT FREES"),
+        right=("ROWS", "SIZE", "PARTITIONS", "NEXT FREES"),
+        spare=("NEWEST", "PARTITIONS", "OLDEST", "ROWS"),
     )
     for name in sorted(policy):
         if name not in sizes:

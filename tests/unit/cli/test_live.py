@@ -96,6 +96,29 @@ def test_the_table_shows_zero_as_zero_and_unknown_as_a_dash() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("width", "gone"),
+    [
+        (120, set()),
+        (100, {"organization"}),
+        (80, {"organization", "load", "net out", "net in"}),
+        (60, {"organization", "load", "net out", "net in", "disk %", "memory %"}),
+    ],
+)
+def test_a_narrow_terminal_keeps_state_and_cause(width: int, gone: set[str]) -> None:
+    """Would let back: at 80 columns a table whose column of states had no width."""
+    shown_row = row(
+        name="database-primary-1", status="error", cause="host_key_changed", cpu_pct=100.0
+    )
+    head, line, *_ = shown(shown_row, fleet=fleet_of(error=1), width=width).splitlines()
+    assert {x for x in ("server", "status", "age", "CPU %", "cause") if x not in head} == set()
+    spared = ("organization", "load", "net out", "net in", "disk %", "memory %")
+    assert {x for x in spared if x not in head} == gone
+    assert "database-primary-1" in line
+    assert " error " in line
+    assert line.rstrip().endswith("host_key_changed")
+
+
 def test_the_table_of_a_large_fleet_stays_small() -> None:
     """Would let back: ten thousand rows on a terminal of forty lines, every two seconds."""
     text = shown(row(), fleet=fleet_of(healthy=9_990, error=10))
