@@ -32,6 +32,11 @@ LOCK_KEY = 7_203_411_968
 LOCK_WAIT_SECONDS = 600.0
 LOCK_POLL_SECONDS = 0.2
 
+NAMED_REPEATABLES = 10
+"""Changed functions, views and grants that are named one by one; of more, a new database for one,
+a count is told.
+"""
+
 Report = Callable[[str], None]
 
 
@@ -163,7 +168,9 @@ def plan(connection: psycopg.Connection, sql_path: Path) -> Plan:
 
 
 def apply(connection: psycopg.Connection, sql_path: Path, *, report: Report) -> Plan:
-    """Bring the schema up to date and return what was done; `report` gets a line per file.
+    """Bring the schema up to date and return what was done; `report` gets a line per migration.
+
+    Changed repeatable files have a line each too, or one for all of many.
 
     One process at a time (session advisory lock). Each migration and its ledger row are one
     transaction, all changed repeatable files another. The connection must be idle; its autocommit
@@ -182,8 +189,11 @@ def apply(connection: psycopg.Connection, sql_path: Path, *, report: Report) -> 
             for repeatable in read_repeatables(sql_path):
                 if repeatable.path in changed or repeatable.is_grant:
                     _apply_repeatable(connection, repeatable)
-        for repeatable in todo.repeatables:
-            report(f"applied repeatable/{repeatable.path}")
+        if len(todo.repeatables) > NAMED_REPEATABLES:
+            report(f"applied {len(todo.repeatables)} functions, views and grants of repeatable/")
+        else:
+            for repeatable in todo.repeatables:
+                report(f"applied repeatable/{repeatable.path}")
     return todo
 
 
@@ -201,13 +211,20 @@ def check(connection: psycopg.Connection, sql_path: Path) -> None:
         one.path for one in pending.repeatables
     ]
     info = connection.info
+    where = f"database {info.dbname} on {info.host or 'the local socket'}"
+    if len(pending.migrations) == len(read_migrations(sql_path)):
+        msg = (
+            f"There are no tables of Resmon in {where} yet. Make them, as the role that owns the "
+            "database, with: resmon db migrate"
+        )
+        raise SchemaOutdated(msg)
     shown = 5
     listed = ", ".join(names[:shown]) + (
         f" and {len(names) - shown} more" if len(names) > shown else ""
     )
     msg = (
-        f"The schema of database {info.dbname} on {info.host or 'the local socket'} is older than "
-        f"this Resmon; pending: {listed}. Apply them with: resmon db migrate"
+        f"The schema of {where} is older than this Resmon; pending: {listed}. Apply them with: "
+        "resmon db migrate"
     )
     raise SchemaOutdated(msg)
 
@@ -310,10 +327,15 @@ def _failed(file: Path, error: psycopg.Error) -> MigrationFailed:
     """Our error for SQL that failed."""
     position = error.diag.statement_position
     where = f" at character {position}" if position else ""
+    cause = "correct the cause and run: resmon db migrate"
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        cause = (
+            "run it as the role that owns the database (RESMON_POSTGRES_DSN=postgresql://"
+            "resmon_admin@... resmon db migrate; docs/access.md)"
+        )
     return MigrationFailed(
         f"Applying {file} failed{where}: {error.diag.message_primary or error}. Nothing of "
-        "this file was kept unless it is marked `no transaction`; correct the cause and run: "
-        "resmon db migrate"
+        f"this file was kept unless it is marked `no transaction`; {cause}"
     )
 
 
