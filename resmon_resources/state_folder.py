@@ -3,6 +3,7 @@
 Belongs here: version.json. What lies in the folder is made by those who use it.
 """
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -27,14 +28,18 @@ def claim_state_folder(home: Path) -> None:
     try:
         home.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not path.exists():
-            version = {"layout": LAYOUT_VERSION, "owner_uid": os.geteuid()}
-            path.write_text(json.dumps(version) + "\n", "utf-8")
+            _write_version(path)
         text = path.read_text("utf-8")
     except OSError as error:
+        what = f"{error.strerror} ({error.filename})" if error.filename else error.strerror
+        remedy = (
+            "Make room there"
+            if error.errno in (errno.ENOSPC, errno.EDQUOT)
+            else "Correct the permissions"
+        )
         msg = (
-            f"The state folder {home} cannot be prepared: {error.strerror} ({error.filename}). "
-            "Give Resmon a folder that this user can write by the variable RESMON_HOME, or correct "
-            "the permissions."
+            f"The state folder {home} cannot be prepared: {what}. {remedy}, or give Resmon another "
+            "folder that this user can write by the variable RESMON_HOME."
         )
         raise StateUnusable(msg) from error
     try:
@@ -42,7 +47,8 @@ def claim_state_folder(home: Path) -> None:
         layout, owner = int(found["layout"]), int(found.get("owner_uid", os.geteuid()))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         msg = (
-            f"{path} cannot be read as the version of the state folder. Set RESMON_HOME to another."
+            f"{path} cannot be read as the version of the state folder. If the folder is one of "
+            f"Resmon's, write into it: {_version_text()}; else set RESMON_HOME to another."
         )
         raise StateUnusable(msg) from error
     if layout != LAYOUT_VERSION:
@@ -57,3 +63,21 @@ def claim_state_folder(home: Path) -> None:
             f"{os.geteuid()}. Start Resmon as that user, or set RESMON_HOME to another folder."
         )
         raise StateUnusable(msg)
+
+
+def _version_text() -> str:
+    """What the file says of a folder that is ours."""
+    return json.dumps({"layout": LAYOUT_VERSION, "owner_uid": os.geteuid()})
+
+
+def _write_version(path: Path) -> None:
+    """Write the file whole or not at all: an empty one, left by a full disk, bars the folder."""
+    fresh = path.with_name(f"{path.name}.{os.getpid()}")
+    try:
+        with fresh.open("w", encoding="utf-8") as file:
+            file.write(_version_text() + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
