@@ -12,7 +12,6 @@ import click
 import psycopg
 
 from resmon_cli.environment import (
-    is_reachable,
     prepare_home,
     replace_process,
     shell_variables,
@@ -194,12 +193,14 @@ def start_command() -> None:
 def stop_command() -> None:
     """Stop the embedded PostgreSQL."""
     settings = _embedded_settings()
-    if not is_reachable(data_url(settings)):
+    server = EmbeddedPostgres(settings)
+    if not server.data_directory.exists() or not settings.home.exists():
         click.echo("The embedded PostgreSQL is not running.")
         return
     with HomeLock(up_lock_path(settings)):
-        server = EmbeddedPostgres(settings)
-        server.start()
+        if not server.adopt():
+            click.echo("The embedded PostgreSQL is not running.")
+            return
         server.stop()
     click.echo("PostgreSQL stopped.")
 

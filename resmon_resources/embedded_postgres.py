@@ -49,6 +49,9 @@ PORT = 5432
 SOCKET_DIRECTORY_MAX_BYTES = 90
 """A socket path holds at most 107 bytes on Linux and 103 on macOS, `/.s.PGSQL.5432` included."""
 
+REFUSED_SECONDS = 2.0
+"""How long a login may be refused at the start: pg_hba.conf is read again meanwhile."""
+
 SHARED_TEMPORARY = Path("/tmp")  # noqa: S108 - only for a folder of mode 0700, verified
 """Not TMPDIR: the place must be the same for every process of a user."""
 
@@ -252,7 +255,7 @@ def ensure_dagster_database(settings: Settings) -> None:
         )
         raise DatabaseError(msg) from error
     except psycopg.OperationalError as error:
-        if is_elsewhere and _answers(target):
+        if is_elsewhere and _failure_of(target) is None:
             return
         msg = (
             f"Looking for Dagster's database {name} on "
@@ -332,7 +335,8 @@ class EmbeddedPostgres:
 
         Raises:
             StateUnusable: the folders are of another version or owner, or cannot be reached.
-            DatabaseUnreachable: the server ended while starting; carries its last log lines.
+            DatabaseUnreachable: the server ended while starting (carries its last log lines), or
+                refuses Resmon's login.
         """
         if self.is_running and self._await_answer(progress):
             return
@@ -349,6 +353,10 @@ class EmbeddedPostgres:
             self._spawn(programs, user)
             if not self._await_answer(progress):
                 raise self._ended_early()
+
+    def adopt(self) -> bool:
+        """Whether a server runs on this data folder, answering or not; it is ours from now on."""
+        return self._adopt_running()
 
     def leave_running(self) -> None:
         """Let the server outlive this object; another one adopts or stops it by its pid file."""
@@ -529,12 +537,24 @@ class EmbeddedPostgres:
         self.was_adopted = False
 
     def _await_answer(self, progress: Progress | None) -> bool:
-        """Poll until a connection is answered; False as soon as the process is gone."""
+        """Poll until a connection is answered; False as soon as the process is gone.
+
+        Raises:
+            DatabaseUnreachable: it answers, with a refusal; one of our own is ended before.
+        """
         began = told = time.monotonic()
-        while not _answers(self.url("postgres")):
+        was_told = False
+        while (failure := _failure_of(self.url("postgres"))) is not None:
             if not self.is_running:
                 return False
             now = time.monotonic()
+            if is_refusal(failure):
+                if now - began >= REFUSED_SECONDS:
+                    raise self._refused(failure)
+                if not was_told and self.pid is not None:
+                    # One that was started before pg_hba.conf was corrected reads it again.
+                    _signal(self.pid, signal.SIGHUP)
+                    was_told = True
             if progress is not None and now - told >= PROGRESS_SECONDS:
                 progress(
                     f"PostgreSQL is starting, {now - began:.0f} s so far (after a crash it "
@@ -543,6 +563,16 @@ class EmbeddedPostgres:
                 told = now
             time.sleep(POLL_SECONDS)
         return True
+
+    def _refused(self, failure: str) -> DatabaseUnreachable:
+        """Our error for a server that does not let us in."""
+        if self._child is not None:
+            self.stop()
+        return DatabaseUnreachable(
+            f"PostgreSQL on {self.data_directory} runs and refuses Resmon: {failure}. Its file "
+            f"{self.data_directory / 'pg_hba.conf'} must have this as its first line (nobody else "
+            "reaches the socket): local all all trust"
+        )
 
     def _ended_early(self) -> DatabaseUnreachable:
         """Our error for a server that ended while starting."""
@@ -782,13 +812,23 @@ def _clean_environment() -> dict[str, str]:
     return {**kept, "LC_ALL": "C", "TZ": "UTC"}
 
 
-def _answers(url: str) -> bool:
-    """Whether a connection is accepted now."""
+def _failure_of(url: str) -> str | None:
+    """Why no connection is accepted now; None: one is."""
     try:
         with psycopg.connect(url, connect_timeout=5):
-            return True
-    except psycopg.OperationalError:
-        return False
+            return None
+    except psycopg.OperationalError as error:
+        return " ".join(str(error).split())
+
+
+def is_refusal(failure: str) -> bool:
+    """Whether a server that runs refuses this login, as it will until somebody changes that.
+
+    libpq gives no code for it, and the embedded server speaks English (LC_ALL=C).
+    """
+    return "FATAL" in failure and any(
+        words in failure for words in ("pg_hba.conf", "authentication failed", "does not exist")
+    )
 
 
 def _create_database(connection: psycopg.Connection, name: str) -> None:

@@ -190,6 +190,8 @@ def _unreachable(url: str, error: psycopg.OperationalError) -> DatabaseUnreachab
         if host.startswith("/")
         else "Check RESMON_POSTGRES_DSN, and that this machine may connect"
     )
+    if "FATAL" in text and ("pg_hba.conf" in text or "authentication failed" in text):
+        advice = "It runs, and refuses this login: see its pg_hba.conf, and the password"
     return DatabaseUnreachable(
         f"Connecting to PostgreSQL on {host}, database {given.get('dbname', '(default)')}, "
         f"failed: {text}. {advice}."

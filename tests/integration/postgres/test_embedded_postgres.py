@@ -228,16 +228,41 @@ def test_backends_that_never_leave_are_named(server, monkeypatch):
 
 def test_recovery_may_take_its_time_and_is_reported(server, monkeypatch):
     """Lets back: giving up after ten seconds in the middle of crash recovery."""
-    answers = iter([False, False, False])
-    real = embedded_postgres._answers
+    failures = iter(["FATAL: the database system is starting up"] * 3)
+    real = embedded_postgres._failure_of
     monkeypatch.setattr(
-        embedded_postgres, "_answers", lambda url: next(answers, True) and real(url)
+        embedded_postgres, "_failure_of", lambda url: next(failures, None) or real(url)
     )
     monkeypatch.setattr(embedded_postgres, "PROGRESS_SECONDS", 0.0)
     told: list[str] = []
     server.start(progress=told.append)
     assert len(told) == 3
     assert "starting" in told[0]
+
+
+def test_a_server_that_refuses_is_not_waited_for(server):
+    """Lets back: "starting, 600 s so far (after a crash it replays its log)" because of one line in
+    pg_hba.conf, and a server that goes on with the wrong file when that was put right.
+    """
+    rules = server.data_directory / "pg_hba.conf"
+    right = rules.read_text()
+    server.stop()
+    rules.write_text("local all all reject\n")
+    with pytest.raises(DatabaseUnreachable, match=r"refuses Resmon.*pg_hba\.conf"):
+        server.start()
+    assert server.pid is None
+    rules.write_text(right)
+    server.start()
+    rules.write_text("local all all reject\n")
+    os.kill(server.pid, signal.SIGHUP)
+    until(lambda: embedded_postgres._failure_of(server.url("postgres")) is not None)
+    another = EmbeddedPostgres(server.settings)
+    with pytest.raises(DatabaseUnreachable, match="refuses Resmon"):
+        another.start()
+    assert another.pid == server.pid
+    rules.write_text(right)
+    another.start()
+    assert value(server.url("postgres"), "select 1") == 1
 
 
 def test_a_server_that_ends_while_starting_shows_its_log(server):
