@@ -44,6 +44,31 @@ MAXIMUM_EXAMPLES = 5
 """Rows shown by a red check: enough to recognise the pattern, small in the event log."""
 
 
+_STATISTIC_WORDS = {
+    "avg": "mean",
+    "min": "lowest value",
+    "max": "highest value",
+    "p50": "median",
+    "p95": "95th percentile",
+    "p99": "99th percentile",
+    "last": "last value",
+}
+_MEANINGS = {
+    "bucket_start": "start of the bucket, UTC; it is half-open",
+    "collected_at": "scheduled instant of the sample, UTC",
+    "server_id": "the server; names are in resmon.servers",
+    "organization_id": "the organization, of a server the one that owned it then",
+    "sample_count": "those that came",
+    "expected_count": "those that were due",
+    "measured_count": "those with a value",
+    "clock_skew_seconds": "clock of the server minus that of the collector",
+    "commit_sequence": "number of the commit that stored the row",
+    "started_at": "when it began, UTC",
+    "ended_at": "when it was over, UTC; null: it goes on",
+}
+"""Meanings of columns that several tables share."""
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """What a check found out about one property.
@@ -97,13 +122,26 @@ def table_metadata(key: AssetKey, columns: tuple[Column, ...]) -> dict[str, obje
                 TableColumn(
                     name=column.name,
                     type=POSTGRES_TYPES[column.dtype],
-                    description=column.unit or None,
+                    description=description_of(column),
                     constraints=TableColumnConstraints(nullable=column.is_nullable),
                 )
                 for column in columns
             ]
         ),
     }
+
+
+def description_of(column: Column) -> str | None:
+    """What a person reads of a column in Dagster's UI: statistic or meaning, and unit.
+
+    Names of one table only speak for themselves, or have their comment in the view of schema
+    resmon; null: nothing is known beyond the name.
+    """
+    statistic = _STATISTIC_WORDS.get(column.name.rpartition("_")[2])
+    meaning = _MEANINGS.get(column.name)
+    if meaning is None and statistic is not None and column.unit:
+        return f"{column.unit}; {statistic} of the bucket"
+    return "; ".join(text for text in (column.unit, meaning) if text) or None
 
 
 @contextmanager

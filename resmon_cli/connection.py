@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from resmon_resources import migrations
 from resmon_resources.embedded_postgres import data_url
@@ -31,6 +32,14 @@ def data_connection() -> Iterator[psycopg.Connection[Any]]:
         with open_connection(data_url(settings), autocommit=True) as connection:
             migrations.check(connection, settings.sql_path)
             yield connection
+    except psycopg.errors.InsufficientPrivilege as error:
+        login = conninfo_to_dict(data_url(settings)).get("user", "")
+        msg = (
+            f"The login {login} of the database may not do this: {error.diag.message_primary}. "
+            "Commands are for a member of resmon_writer, as the login of `resmon up` is; what "
+            "readers may read, they read by SQL (docs/access.md)."
+        )
+        raise DatabaseError(msg) from error
     except psycopg.Error as error:
         told = (str(error).splitlines() or [type(error).__name__])[0]
         msg = (

@@ -17,8 +17,8 @@ import sysconfig
 import time
 import webbrowser
 from collections import deque
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from logging.handlers import RotatingFileHandler
@@ -111,6 +111,37 @@ def run(
     Raises:
         ResmonError: something could not be started, or another supervisor took the database.
     """
+    with _state_folder_writable(settings):
+        _run(settings, address, signals=signals, screen=screen, opens_browser=opens_browser)
+
+
+@contextmanager
+def _state_folder_writable(settings: Settings) -> Iterator[None]:
+    """Say of a full disk, and of a folder that may not be written, what a person can do.
+
+    Raises:
+        StateUnusable: a file below the state folder could not be made or written.
+    """
+    try:
+        yield
+    except OSError as error:
+        msg = (
+            f"Resmon cannot run on the state folder {settings.home}: {error.strerror or error}"
+            f"{f' ({error.filename})' if error.filename else ''}. See that there is room and that "
+            "this user can write there, then start again; what was stored stays."
+        )
+        raise StateUnusable(msg) from error
+
+
+def _run(
+    settings: Settings,
+    address: Address,
+    *,
+    signals: StopSignals,
+    screen: "Screen",
+    opens_browser: bool,
+) -> None:
+    """`run`, with errors of the operating system as they come."""
     prepare_home(settings)
     with HomeLock(up_lock_path(settings)), FileLog(log_folder(settings) / "up.log"):
         end_leftovers(settings, report=screen.say)
@@ -451,7 +482,7 @@ def announcement(settings: Settings, address: Address, *, command: str) -> list[
     """What a newcomer needs to know once everything runs."""
     return [
         f"Web UI         {address.url}",
-        f"Add a server   {command} server add NAME --host HOST --user USER --organization default",
+        f"Add a server   {command} server add NAME --host HOST --user USER",
         f"Open psql      {command} db psql",
         f"Logs           {log_folder(settings)}",
         "Stop           Ctrl-C (again to hurry)",

@@ -289,7 +289,7 @@ def notes_of(role: Role, *, has_grant: bool, is_embedded: bool) -> list[str]:
         notes.append(f"{name} has no rights on schema resmon. {_make_reader(role)}")
     if role.has_reader and not role.has_policies:
         notes.append(f"The rights of {READER} are not made yet. Run: resmon db migrate")
-    if not has_grant:
+    if not has_grant and not unlimited_by(role):
         notes.append(
             f"{name} has no grant and sees nothing. Grant it: "
             f"resmon access grant {name} ORGANIZATION"

@@ -103,8 +103,8 @@ def read_urls(target: Target, environment: Mapping[str, str]) -> tuple[str, ...]
     if wrong or not urls:
         what = f"what stands at place {wrong[0]} is not a URL" if wrong else "there is no URL"
         msg = (
-            f"In {target} {what}. Write the URLs for Apprise there, one a line, for example "
-            "mailtos://user:password@smtp.example.org?to=ops@example.org"
+            f"In {target} {what}. Write the URLs for Apprise there, one a line "
+            "(mailtos://user:password@smtp.example.org?to=ops@example.org, for example)."
         )
         raise ConfigurationInvalid(msg)
     return urls
@@ -132,9 +132,12 @@ def readers_problem(target: Target) -> str | None:
     if target.kind != "file":
         return None
     try:
-        mode = stat.S_IMODE(Path(target.name).stat().st_mode)
+        status = Path(target.name).stat()
     except OSError:
         return None
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    mode = stat.S_IMODE(status.st_mode)
     if not mode & (stat.S_IRGRP | stat.S_IROTH):
         return None
     return (

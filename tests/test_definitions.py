@@ -81,6 +81,15 @@ def test_every_asset_says_what_it_is(definitions):
         assert spec.kinds
 
 
+def test_keys_and_statistics_are_explained_in_the_ui(definitions):
+    """Would let back: a page of columns that says "percent" thirty times, and of keys nothing."""
+    (spec,) = (x for x in specs_of(definitions) if x.key == AssetKey(["tier", "metrics_5min"]))
+    told = {one.name: one.description for one in spec.metadata["dagster/column_schema"].columns}
+    assert None not in told.values()
+    assert told["cpu_pct_p95"] == "percent; 95th percentile of the bucket"
+    assert told["expected_count"] == "samples; those that were due"
+
+
 def test_everything_but_the_collector_and_the_alerts_is_in_the_pool(definitions):
     """Would let back: a backfill that takes both cores from the collector, or a collector or a
     notice that queues behind one."""

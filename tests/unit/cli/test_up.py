@@ -101,7 +101,7 @@ def test_the_announcement_names_what_a_newcomer_needs(tmp_path: Path) -> None:
     settings = load_settings({"RESMON_HOME": str(tmp_path)})
     text = "\n".join(up.announcement(settings, Address("127.0.0.1", 3000), command="resmon"))
     assert "http://127.0.0.1:3000" in text
-    assert "resmon server add NAME --host HOST --user USER --organization default" in text
+    assert "resmon server add NAME --host HOST --user USER" in text
     assert "resmon db psql" in text
     assert str(tmp_path / "logs") in text
 
