@@ -173,14 +173,23 @@ def told_text(alert: ListedAlert) -> str:
     """Who has it, who was told, or why nobody was."""
     if alert.resolved_by is not None:
         by = "by itself" if alert.resolved_by == "condition" else f"by {alert.resolved_by}"
-        return f"over {by}" + (f", told to {', '.join(alert.told_to)}" if alert.told_to else "")
+        return ", ".join(part for part in (f"over {by}", _reached_text(alert)) if part)
     if alert.acknowledged_by is not None:
         return f"{alert.acknowledged_by} has it"
     if alert.told_to:
-        return f"told to {', '.join(alert.told_to)}"
+        return _reached_text(alert)
     if alert.quiet_reason is not None:
         return f"quiet: {alert.quiet_reason}"
     return "to be told"
+
+
+def _reached_text(alert: ListedAlert) -> str:
+    """Which routes have been told, and to which no message has come so far."""
+    reached = [route for route in alert.told_to if route not in alert.not_reached]
+    parts = [f"told to {', '.join(reached)}"] if reached else []
+    if alert.not_reached:
+        parts.append(f"not delivered to {', '.join(alert.not_reached)}")
+    return "; ".join(parts)
 
 
 def _print_list(alerts: Sequence[ListedAlert], *, now: datetime) -> None:

@@ -29,6 +29,9 @@ _KIBI = 1024.0
 _WIDTH_WITHOUT_TERMINAL = 160
 """A pipe has no width; most tables fit into this without a fold, and `grep` wants whole lines."""
 _UNBOUNDED = 10_000
+_LONGEST_WORD = 40
+"""What is longer without a blank (paths, URLs) may be cut."""
+_SHORTEST_CUT = 8
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _CRITICAL_PCT, _WARNING_PCT = 90.0, 75.0
 
@@ -131,15 +134,47 @@ class FittingTable(Table):
     """Headings of the columns to do without, in this order, until the rest fits."""
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """The widest form that fits, else the narrowest."""
+        """The widest form that fits, else the narrowest; words are cut only where none does."""
         shown = copy(self)
         for count in range(len(self.spare) + 1):
             left = [one for one in self.columns if one.header not in self.spare[:count]]
             shown.columns = [replace(one, _index=index) for index, one in enumerate(left)]
-            width = Measurement.get(console, options.update(max_width=_UNBOUNDED), shown).maximum
-            if width <= options.max_width:
+            if _fit(shown, console, options, longest_word=_LONGEST_WORD):
                 break
+        else:
+            # Nothing more to do without: the longest words are cut, and no shorter than need be.
+            any(
+                _fit(shown, console, options, longest_word=length)
+                for length in range(_LONGEST_WORD - 1, _SHORTEST_CUT - 1, -1)
+            )
         yield from Table.__rich_console__(shown, console, options)
+
+
+def _fit(table: Table, console: Console, options: ConsoleOptions, *, longest_word: int) -> bool:
+    """Give columns that may be folded as much as there is, but each its longest word at least.
+
+    False, and nothing is changed, where there is not enough for that.
+    """
+    unbounded = options.update(max_width=_UNBOUNDED)
+    whole = Measurement.get(console, unbounded, table).maximum
+    if whole <= options.max_width:
+        return True
+    foldable = [column for column in table.columns if not column.no_wrap]
+    widest, narrowest = [], []
+    for column in foldable:
+        texts = [
+            Text.from_markup(c) if isinstance(c, str) else c for c in (column.header, *column.cells)
+        ]
+        measures = [Measurement.get(console, unbounded, text) for text in texts]
+        widest.append(max(one.maximum for one in measures))
+        narrowest.append(min(max(one.minimum for one in measures), longest_word))
+    room = options.max_width - (whole - sum(widest)) - sum(narrowest)
+    if not foldable or room < 0:
+        return False
+    wanted = [most - least for most, least in zip(widest, narrowest, strict=True)]
+    for column, least, more in zip(foldable, narrowest, wanted, strict=True):
+        column.width = least + min(more, room * more // max(1, sum(wanted)))
+    return True
 
 
 def plain_table(*columns: str, right: Iterable[str] = (), spare: Sequence[str] = ()) -> Table:

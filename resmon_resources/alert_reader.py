@@ -26,7 +26,8 @@ class ListedAlert:
     values.
 
     Attributes:
-        told_to: routes that were told of it, sorted.
+        told_to: routes that are to know of it, sorted.
+        not_reached: of these, routes to which no message about it has been delivered.
         quiet_reason: why nobody was told the last time that this was decided; None: it never was.
     """
 
@@ -56,6 +57,7 @@ class ListedAlert:
     group_alert_id: int | None
     details: Mapping[str, Any]
     told_to: Sequence[str]
+    not_reached: Sequence[str]
     quiet_reason: str | None
 
     @property

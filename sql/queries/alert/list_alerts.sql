@@ -1,5 +1,5 @@
 -- Alerts by identity, state, severity, rule, organization (with those below it), server and time of opening, with who was told and why nobody was; those that go on and are most urgent first.
--- Plan: alerts_open for open ones, alerts_opened for a time; the last events by alert_events_alert, routes by primary key, a row.
+-- Plan: alerts_open for open ones, alerts_opened for a time; the last events by alert_events_alert, routes by primary key and their messages by deliveries_route, a row.
 select
     a.alert_id,
     a.rule,
@@ -30,6 +30,22 @@ select
         (select array_agg(n.route order by n.route) from alert.announcements as n where n.alert_id = a.alert_id),
         '{}'
     ) as told_to,
+    coalesce(
+        (
+            select array_agg(n.route order by n.route)
+            from alert.announcements as n
+            where n.alert_id = a.alert_id
+                -- Null without a message: it is older than messages are kept, and arrived.
+                and (
+                    select not bool_or(d.sent_at is not null)
+                    from alert.deliveries as d
+                    where d.route = n.route
+                        and d.created_at >= a.opened_at - interval '1 day'
+                        and a.alert_id = any(d.alert_ids)
+                )
+        ),
+        '{}'
+    ) as not_reached,
     (
         select e.message
         from alert.alert_events as e

@@ -26,7 +26,7 @@ def test_a_tenant_sees_its_own_rows_in_every_panel(tenants, organization):
                 "organization": str(organization),
                 "server": [str(one) for one in servers] if several else str(servers[0]),
                 "scope": "subtree",
-                "metric": "cpu_pct",
+                "series": "cpu_pct",
             }
             statement = interpolated(
                 query.sql, values, start=DAY - timedelta(days=1), end=DAY + timedelta(days=2)

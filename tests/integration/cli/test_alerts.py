@@ -59,8 +59,21 @@ def test_the_list_shows_the_most_urgent_first_and_who_was_told(resmon: Resmon) -
     lines = shown.output.splitlines()
     assert [line.split()[0] for line in lines[2:]] == ["2", "3", "1"]
     assert "file_system_high" in lines[2]
-    assert "told to ops" in lines[2]
+    assert "not delivered to ops" in lines[2]
     assert shown.told == "3 open: 1 critical, 2 warning.\n"
+
+
+@pytest.mark.usefixtures("fleet")
+def test_told_is_who_got_a_message(resmon: Resmon, postgres: PostgresResource) -> None:
+    """Would let back: "told to ops" of a route whose every message still waits."""
+    with postgres.connect(autocommit=True) as connection:
+        connection.execute(
+            "update alert.deliveries set sent_at = now(), next_attempt_at = null"
+            " where 2 = any(alert_ids)"
+        )
+    told = {line.split()[0]: line for line in resmon("alert", "list").output.splitlines()[2:]}
+    assert "told to ops" in told["2"]
+    assert [number for number, line in told.items() if "not delivered to ops" in line] == ["3"]
 
 
 @pytest.mark.usefixtures("fleet")

@@ -254,6 +254,7 @@ def test_a_server_that_refuses_is_not_waited_for(server):
     rules.write_text(right)
     server.start()
     rules.write_text("local all all reject\n")
+    assert server.pid is not None
     os.kill(server.pid, signal.SIGHUP)
     until(lambda: embedded_postgres._failure_of(server.url("postgres")) is not None)
     another = EmbeddedPostgres(server.settings)
