@@ -39,8 +39,6 @@ def resmon(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProc
     )
 
 
-# `db start` leaves its child running on purpose.
-@pytest.mark.filterwarnings("ignore:.*Popen.__del__:pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.slow
 def test_the_database_alone_serves_psql_and_dagster(settings: Settings) -> None:
     """Would let back: work without `resmon up` that needs a step which nobody wrote down, or a pool
