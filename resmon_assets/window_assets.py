@@ -1,13 +1,14 @@
 """Assets over tables of windows: what each of them declares, and what each of its runs does.
 
-Belongs here: the one decorator and the one body of these assets. An asset names its sources, its
-rules, and gives the function that computes a window. The loop over windows is in `window_runs.py`,
-the rules are in `window_checks.py`.
+Belongs here: the one factory of these assets, and its two halves for those whose runs hold more
+than the database and a clock. An asset names its sources, its rules, and gives the function that
+computes a window. The loop over windows is in `window_runs.py`, the rules are in
+`window_checks.py`.
 """
 
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from dagster import (
     AssetDep,
@@ -31,10 +32,52 @@ from resmon_assets.window_runs import (
     standard_metadata,
 )
 from resmon_assets.windows import Outcome
+from resmon_resources.clock import ClockResource
 from resmon_resources.postgres import PostgresResource
 
 NO_RULES = WrittenRules({})
 """Of an asset whose rows only its other checks judge."""
+
+
+class Refresh(Protocol):
+    """Computes and stores the window that starts at `start`."""
+
+    def __call__(self, postgres: PostgresResource, *, start: datetime, now: datetime) -> Outcome:
+        """What became of it; `now` is when the run began."""
+
+
+def refreshed_asset(
+    watched: WindowAsset,
+    refresh: Refresh,
+    *,
+    description: str,
+    sources: Sequence[AssetKey | AssetDep],
+    rules: WrittenRules,
+    kinds: Collection[str] = ("polars", "postgres"),
+    report: Callable[[Sequence[Refreshed]], Metadata] = standard_metadata,
+    picture: Callable[[PostgresResource, Sequence[Refreshed]], Metadata] = lambda *_: {},
+) -> AssetsDefinition:
+    """The asset whose runs refresh their windows one after another, and keep nothing in between.
+
+    Args: those of `window_asset` and `run_windows`; `picture` is given the database too.
+    """
+
+    @window_asset(watched, description=description, sources=sources, rules=rules, kinds=kinds)
+    def refreshed(
+        context: AssetExecutionContext, postgres: PostgresResource, clock: ClockResource
+    ) -> MaterializeResult:  # type: ignore[type-arg]  # Dagster refuses a parameter beside checks
+        now = clock.now()
+        return run_windows(
+            context,
+            postgres,
+            watched,
+            lambda start: refresh(postgres, start=start, now=now),
+            rules=rules,
+            report=report,
+            picture=lambda done: picture(postgres, done),
+        )
+
+    return refreshed
 
 
 def window_asset(
@@ -42,7 +85,7 @@ def window_asset(
     *,
     sources: Sequence[AssetKey | AssetDep],
     rules: WrittenRules = NO_RULES,
-    description: str | None = None,
+    description: str,
     kinds: Collection[str] = ("polars", "postgres"),
 ) -> Callable[[Callable[..., Any]], AssetsDefinition]:
     """Make an asset of a function whose body is `run_windows`.
@@ -51,7 +94,7 @@ def window_asset(
         watched: key, table and partitions; the group is the first word of the key.
         sources: assets that it is computed from; of a key, the windows of the same time.
         rules: what it judges of the windows that it has written.
-        description: for the UI; default the function's docstring.
+        description: for the UI.
         kinds: what it is computed and stored with.
     """
     return asset(
@@ -82,7 +125,7 @@ def run_windows(
     *,
     rules: WrittenRules = NO_RULES,
     report: Callable[[Sequence[Refreshed]], Metadata] = standard_metadata,
-    picture: Callable[[Sequence[Refreshed]], Metadata] | None = None,
+    picture: Callable[[Sequence[Refreshed]], Metadata] = lambda _: {},
 ) -> MaterializeResult:  # type: ignore[type-arg]  # Dagster refuses a parameter beside checks
     """Refresh the windows of a run, judge what was written, mark red what is wrong, and report.
 
@@ -107,5 +150,5 @@ def run_windows(
         if red:
             context.log.error("Marked red: %s", ", ".join(map(instant_text, red)))
         results = told_results(watched, judgements, rules.told_names)
-        metadata = report(done) | (picture(done) if picture is not None else {})
+        metadata = report(done) | picture(done)
     return MaterializeResult(metadata=metadata, check_results=results)

@@ -4,10 +4,10 @@ Belongs here: when they are computed, what is reported and how it is judged. How
 and stored is in `days_window.py`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, MetadataValue
+from dagster import AssetsDefinition, MetadataValue
 
 from resmon_assets.anomaly.days_window import (
     DEGRADATION,
@@ -18,7 +18,7 @@ from resmon_assets.anomaly.days_window import (
 from resmon_assets.frames import METRICS
 from resmon_assets.naming import TIER_1DAY
 from resmon_assets.reporting import Finding
-from resmon_assets.window_assets import run_windows, window_asset
+from resmon_assets.window_assets import Refresh, refreshed_asset
 from resmon_assets.window_checks import (
     COVERS_FLEET,
     HAS_UNIQUE_KEY,
@@ -30,8 +30,6 @@ from resmon_assets.window_checks import (
 )
 from resmon_assets.window_runs import Metadata, Refreshed, WindowAsset, standard_metadata
 from resmon_assets.windows import Outcome
-from resmon_resources.clock import ClockResource
-from resmon_resources.postgres import PostgresResource
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,7 @@ class _Spec:
     """
 
     asset: WindowAsset
-    refresh: Callable[..., Outcome]
+    refresh: Refresh
     description: str
     rows_per_server: int | None
     covers: str
@@ -81,34 +79,20 @@ _SPECS = (
 
 def _daily_asset(spec: _Spec) -> AssetsDefinition:
     """The asset of one table."""
-    rules = WrittenRules(
-        {COVERS_FLEET: lambda outcome: judge_rows(outcome, spec.rows_per_server)},
-        descriptions={COVERS_FLEET: spec.covers},
-    )
-
-    # Its own day; of the weeks before, what there is. A mapping with an offset would refuse the
-    # first days, or need a parameter that Dagster calls beta.
-    @window_asset(
+    return refreshed_asset(
         spec.asset,
+        spec.refresh,
+        # Its own day; of the weeks before, what there is. A mapping with an offset would refuse the
+        # first days, or need a parameter that Dagster calls beta.
         sources=[TIER_1DAY],
-        rules=rules,
+        rules=WrittenRules(
+            {COVERS_FLEET: lambda outcome: judge_rows(outcome, spec.rows_per_server)},
+            descriptions={COVERS_FLEET: spec.covers},
+        ),
         description=spec.description,
         kinds=("python", "postgres"),
+        report=report,
     )
-    def daily(
-        context: AssetExecutionContext, postgres: PostgresResource, clock: ClockResource
-    ) -> MaterializeResult:  # type: ignore[type-arg]  # Dagster refuses a parameter beside checks
-        now = clock.now()
-        return run_windows(
-            context,
-            postgres,
-            spec.asset,
-            lambda start: spec.refresh(postgres, start=start, now=now),
-            rules=rules,
-            report=report,
-        )
-
-    return daily
 
 
 def judge_rows(outcome: Outcome, rows_per_server: int | None) -> Finding:

@@ -6,12 +6,12 @@ stored is in `headroom_window.py`.
 
 from collections.abc import Sequence
 
-from dagster import AssetExecutionContext, MaterializeResult, MetadataValue
+from dagster import MetadataValue
 
 from resmon_assets.forecast.headroom_window import HEADROOM_DAY, refresh_headroom
 from resmon_assets.naming import CAPACITY_FORECASTS, TIER_1DAY, TIER_1HOUR
 from resmon_assets.reporting import Finding
-from resmon_assets.window_assets import run_windows, window_asset
+from resmon_assets.window_assets import refreshed_asset
 from resmon_assets.window_checks import (
     COVERS_FLEET,
     HAS_UNIQUE_KEY,
@@ -24,8 +24,6 @@ from resmon_assets.window_checks import (
 )
 from resmon_assets.window_runs import Metadata, Refreshed, last_totals, standard_metadata
 from resmon_assets.windows import Outcome
-from resmon_resources.clock import ClockResource
-from resmon_resources.postgres import PostgresResource
 
 _DESCRIPTIONS = {
     COVERS_FLEET: (
@@ -62,27 +60,6 @@ def judge_fleet(outcome: Outcome) -> Finding:
 RULES = WrittenRules({COVERS_FLEET: judge_fleet}, _DESCRIPTIONS)
 
 
-@window_asset(HEADROOM_DAY, sources=[CAPACITY_FORECASTS, TIER_1DAY, TIER_1HOUR], rules=RULES)
-def forecast_headroom(
-    context: AssetExecutionContext, postgres: PostgresResource, clock: ClockResource
-) -> MaterializeResult:  # type: ignore[type-arg]  # Dagster refuses a parameter beside checks
-    """What every server can still take at the end of each UTC day, ranked, with a verdict.
-
-    Who is underused or overloaded, and what size would fit.
-    By the 95th percentile of 28 days and the forecast 30 days ahead, up to 80 % of CPU and 85 % of
-    memory and disk. Hours that are missing show in the coverage.
-    """
-    now = clock.now()
-    return run_windows(
-        context,
-        postgres,
-        HEADROOM_DAY,
-        lambda start: refresh_headroom(postgres, start=start, now=now),
-        rules=RULES,
-        report=report,
-    )
-
-
 def report(done: Sequence[Refreshed]) -> Metadata:
     """Metadata of a run: the standard figures, and the verdicts of its last day."""
     metadata = standard_metadata(done)
@@ -91,6 +68,20 @@ def report(done: Sequence[Refreshed]) -> Metadata:
             metadata[f"servers_{name}"] = MetadataValue.int(totals[name])
     return metadata
 
+
+forecast_headroom = refreshed_asset(
+    HEADROOM_DAY,
+    refresh_headroom,
+    sources=[CAPACITY_FORECASTS, TIER_1DAY, TIER_1HOUR],
+    rules=RULES,
+    description=(
+        "What every server can still take at the end of each UTC day, ranked, with a verdict.\n\n"
+        "Who is underused or overloaded, and what size would fit. By the 95th percentile of 28 "
+        "days and the forecast 30 days ahead, up to 80 % of CPU and 85 % of memory and disk. "
+        "Hours that are missing show in the coverage."
+    ),
+    report=report,
+)
 
 HEADROOM_CHECKS = stored_checks(
     HEADROOM_DAY, rising=RISING, together=TOGETHER, descriptions=_DESCRIPTIONS

@@ -6,13 +6,13 @@ of it in `usage_rules.py`.
 
 from collections.abc import Sequence
 
-from dagster import AssetExecutionContext, MaterializeResult, MetadataValue
+from dagster import MetadataValue
 
 from resmon_assets.naming import RAW_SAMPLES, RESOURCE_USAGE, ROLLUP_5MIN
 from resmon_assets.partitions import running_hour_partitions
 from resmon_assets.rollup.usage_rules import RISING, RULES, TOGETHER
 from resmon_assets.rollup.usage_window import USAGE, refresh_usage
-from resmon_assets.window_assets import run_windows, window_asset
+from resmon_assets.window_assets import refreshed_asset
 from resmon_assets.window_checks import stored_checks
 from resmon_assets.window_runs import (
     Metadata,
@@ -21,36 +21,8 @@ from resmon_assets.window_runs import (
     last_totals,
     standard_metadata,
 )
-from resmon_resources.clock import ClockResource
-from resmon_resources.postgres import PostgresResource
 
 USAGE_ASSET = WindowAsset(key=RESOURCE_USAGE, table=USAGE, partitions=running_hour_partitions)
-
-
-@window_asset(
-    USAGE_ASSET,
-    sources=[RAW_SAMPLES, ROLLUP_5MIN],
-    rules=RULES,
-    description=(
-        "What every organization uses with all below it at the end of each hour, against its "
-        "quotas: servers, cores, memory, storage, and the traffic of the UTC month so far; each "
-        "with the limit that held then and ok, warn80, warn90 or exceeded. The running hour is "
-        "told up to the last five minutes that are over."
-    ),
-)
-def rollup_organization_resource_usage(
-    context: AssetExecutionContext, postgres: PostgresResource, clock: ClockResource
-) -> MaterializeResult:  # type: ignore[type-arg]  # Dagster refuses a parameter beside checks
-    """Usage of organizations against their quotas, per hour."""
-    now = clock.now()
-    return run_windows(
-        context,
-        postgres,
-        USAGE_ASSET,
-        lambda start: refresh_usage(postgres, start=start, now=now),
-        rules=RULES,
-        report=report,
-    )
 
 
 def report(done: Sequence[Refreshed]) -> Metadata:
@@ -65,6 +37,20 @@ def report(done: Sequence[Refreshed]) -> Metadata:
         }
     return metadata
 
+
+rollup_organization_resource_usage = refreshed_asset(
+    USAGE_ASSET,
+    refresh_usage,
+    sources=[RAW_SAMPLES, ROLLUP_5MIN],
+    rules=RULES,
+    description=(
+        "What every organization uses with all below it at the end of each hour, against its "
+        "quotas: servers, cores, memory, storage, and the traffic of the UTC month so far; each "
+        "with the limit that held then and ok, warn80, warn90 or exceeded. The running hour is "
+        "told up to the last five minutes that are over."
+    ),
+    report=report,
+)
 
 USAGE_CHECKS = stored_checks(USAGE_ASSET, rising=RISING, together=TOGETHER)
 """Schema, key, order and range of closed hours."""

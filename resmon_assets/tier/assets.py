@@ -4,14 +4,15 @@ Belongs here: the factory and its report. How a window is computed and stored is
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 
-from dagster import AssetExecutionContext, AssetsDefinition, MaterializeResult, MetadataValue
+from dagster import AssetsDefinition, MetadataValue
 
 from resmon_assets.naming import RAW_SAMPLES
 from resmon_assets.tier.picture import window_picture
 from resmon_assets.tier.refresh import refresh_window
 from resmon_assets.tier.tiers import TIERS
-from resmon_assets.window_assets import run_windows, window_asset
+from resmon_assets.window_assets import refreshed_asset
 from resmon_assets.window_checks import (
     COVERS_FLEET,
     KEEPS_SAMPLES,
@@ -20,42 +21,32 @@ from resmon_assets.window_checks import (
     judge_coverage,
 )
 from resmon_assets.window_runs import BucketAsset, Metadata, Refreshed, coverage_metadata
-from resmon_resources.clock import ClockResource
+from resmon_assets.windows import Outcome
 from resmon_resources.postgres import PostgresResource
 
 
 def _tier_asset(spec: BucketAsset) -> AssetsDefinition:
     """The asset of one tier."""
-    rules = WrittenRules(
-        {KEEPS_SAMPLES: judge_conservation, COVERS_FLEET: judge_coverage}, told=spec.told
-    )
 
-    @window_asset(
+    def refresh(postgres: PostgresResource, *, start: datetime, now: datetime) -> Outcome:
+        return refresh_window(postgres, spec.table, start=start, now=now)
+
+    return refreshed_asset(
         spec,
+        refresh,
         sources=[RAW_SAMPLES],
-        rules=rules,
+        rules=WrittenRules(
+            {KEEPS_SAMPLES: judge_conservation, COVERS_FLEET: judge_coverage}, told=spec.told
+        ),
         description=(
             f"Exact statistics of every server per {spec.period}, from raw samples: avg, min, max, "
             "p50, p95 and p99 of CPU, memory, disk and network, with the samples that came and "
             "those expected. A bucket is written when it is over; running it again changes nothing "
             "unless raw has changed."
         ),
+        report=coverage_metadata,
+        picture=lambda postgres, done: picture(postgres, spec, done),
     )
-    def tier(
-        context: AssetExecutionContext, postgres: PostgresResource, clock: ClockResource
-    ) -> MaterializeResult:  # type: ignore[type-arg]  # Dagster refuses a parameter beside checks
-        now = clock.now()
-        return run_windows(
-            context,
-            postgres,
-            spec,
-            lambda start: refresh_window(postgres, spec.table, start=start, now=now),
-            rules=rules,
-            report=coverage_metadata,
-            picture=lambda done: picture(postgres, spec, done),
-        )
-
-    return tier
 
 
 def picture(postgres: PostgresResource, spec: BucketAsset, done: Sequence[Refreshed]) -> Metadata:

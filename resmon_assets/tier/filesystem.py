@@ -38,9 +38,7 @@ FILE_SYSTEM_DAY = day_asset(
 )
 
 
-def refresh_file_systems(
-    postgres: PostgresResource, table: WindowTable, *, start: datetime, now: datetime
-) -> Outcome:
+def refresh_file_systems(postgres: PostgresResource, *, start: datetime, now: datetime) -> Outcome:
     """Compute the UTC day that begins at `start` and store what differs.
 
     Repeatable: with the same raw it changes no row. A day that is not over is left alone.
@@ -50,6 +48,7 @@ def refresh_file_systems(
             stored ones were computed from.
         DatabaseError: PostgreSQL could not be reached or refused.
     """
+    table = FILE_SYSTEM_DAY.table
     end = table.closed_until(start, now=now)
     if end == start:
         return Outcome(start=start, closed_until=start, is_complete=False)

@@ -4,21 +4,15 @@ Belongs here: when it is computed, what is reported and how it is judged. How a 
 stored is in `filesystem.py`.
 """
 
-from dagster import AssetExecutionContext, MaterializeResult
-
 from resmon_assets.naming import RAW_FILE_SYSTEMS
 from resmon_assets.tier.filesystem import FILE_SYSTEM_DAY, refresh_file_systems
-from resmon_assets.window_assets import run_windows, window_asset
+from resmon_assets.window_assets import refreshed_asset
 from resmon_assets.window_checks import (
     KEEPS_SAMPLES,
     WrittenRules,
     judge_conservation,
     stored_checks,
 )
-from resmon_resources.clock import ClockResource
-from resmon_resources.postgres import PostgresResource
-
-RULES = WrittenRules({KEEPS_SAMPLES: judge_conservation})
 
 RISING = [
     *(
@@ -35,23 +29,16 @@ TOGETHER = [
 ]
 
 
-@window_asset(FILE_SYSTEM_DAY, sources=[RAW_FILE_SYSTEMS], rules=RULES)
-def tier_filesystem_1day(
-    context: AssetExecutionContext, postgres: PostgresResource, clock: ClockResource
-) -> MaterializeResult:  # type: ignore[type-arg]  # Dagster refuses a parameter beside checks
-    """Use and inodes of every file system per UTC day: mean, lowest, highest and last value.
-
-    Exact, from the rows of every five minutes, and kept for ever. Running it again changes nothing
-    unless raw has changed.
-    """
-    now = clock.now()
-    return run_windows(
-        context,
-        postgres,
-        FILE_SYSTEM_DAY,
-        lambda start: refresh_file_systems(postgres, FILE_SYSTEM_DAY.table, start=start, now=now),
-        rules=RULES,
-    )
-
+tier_filesystem_1day = refreshed_asset(
+    FILE_SYSTEM_DAY,
+    refresh_file_systems,
+    sources=[RAW_FILE_SYSTEMS],
+    rules=WrittenRules({KEEPS_SAMPLES: judge_conservation}),
+    description=(
+        "Use and inodes of every file system per UTC day: mean, lowest, highest and last value.\n\n"
+        "Exact, from the rows of every five minutes, and kept for ever. Running it again changes "
+        "nothing unless raw has changed."
+    ),
+)
 
 FILE_SYSTEM_CHECKS = stored_checks(FILE_SYSTEM_DAY, rising=RISING, together=TOGETHER)

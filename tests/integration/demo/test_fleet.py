@@ -19,7 +19,7 @@ from resmon_assets.rollup import refresh as rollup_refresh
 from resmon_assets.rollup.rollups import ROLLUPS
 from resmon_assets.rollup.usage_window import refresh_usage
 from resmon_assets.tier import refresh as tier_refresh
-from resmon_assets.tier.filesystem import FILE_SYSTEM_DAY, refresh_file_systems
+from resmon_assets.tier.filesystem import refresh_file_systems
 from resmon_assets.tier.tiers import TIERS
 from resmon_resources import inventory
 from resmon_resources.errors import ConfigurationInvalid, NameTaken
@@ -80,7 +80,7 @@ def compute_day(postgres: PostgresResource, day: datetime) -> list[tuple[int, in
         outcomes.append(refresh_usage(postgres, start=hour, now=NOW))
     outcomes.append(tier_refresh.refresh_window(postgres, TIERS[3].table, start=day, now=NOW))
     outcomes.append(rollup_refresh.refresh_window(postgres, ROLLUPS[2].table, start=day, now=NOW))
-    outcomes.append(refresh_file_systems(postgres, FILE_SYSTEM_DAY.table, start=day, now=NOW))
+    outcomes.append(refresh_file_systems(postgres, start=day, now=NOW))
     stored = [outcome.stored for outcome in outcomes]
     return [(s.new, s.changed, s.deleted) for s in stored if s is not None]
 

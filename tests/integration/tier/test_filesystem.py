@@ -54,7 +54,7 @@ def commit(fleet, *rows, samples=()):
 
 
 def refresh(fleet, *, now=NOW):
-    return refresh_file_systems(fleet.postgres, TABLE, start=DAY, now=now)
+    return refresh_file_systems(fleet.postgres, start=DAY, now=now)
 
 
 def revisions(fleet):
