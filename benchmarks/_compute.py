@@ -25,7 +25,8 @@ from synthetic import HOUR, START, samples_of_hour
 from resmon_assets.frames import KEY, METRICS, PERCENTILES, STATISTICS, TIER_INPUT
 from resmon_assets.tier.statistics import bucket_statistics
 from resmon_assets.tier.tiers import TIERS
-from resmon_resources.postgres import PostgresResource, copy_frame
+from resmon_resources.postgres import PostgresResource
+from resmon_resources.postgres_frames import copy_frame
 
 REPEATS = 5
 THREADS = 2

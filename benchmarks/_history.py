@@ -43,7 +43,8 @@ from _history_rows import (
 from _measuring import say
 
 from resmon_assets.raw.schedule import phase_ms
-from resmon_resources.postgres import PostgresResource, copy_rows
+from resmon_resources.postgres import PostgresResource
+from resmon_resources.postgres_frames import copy_rows
 
 VERSION = 1
 """Grows with every change of what is generated: a kept database of another version is made anew."""

@@ -40,7 +40,8 @@ from resmon_assets.anomaly.judging import (
 )
 from resmon_assets.anomaly.refresh import SOURCE, refresh_reports
 from resmon_assets.frames import STATISTICS, TIER_ROWS, schema_of
-from resmon_resources.postgres import PostgresResource, copy_frame
+from resmon_resources.postgres import PostgresResource
+from resmon_resources.postgres_frames import copy_frame
 from resmon_resources.window_ledger import record_window
 
 START = datetime(2026, 3, 3, 12, tzinfo=UTC)

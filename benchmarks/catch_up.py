@@ -39,7 +39,7 @@ from resmon_assets.automation import WATCHED, live_runs, stale_of
 from resmon_assets.catch_up import Decision, Watched, decide
 from resmon_assets.definitions import build_defs
 from resmon_assets.naming import ARCHIVE_RAW, table_of
-from resmon_cli.recompute import execute_run
+from resmon_cli.recomputing import execute_run
 from resmon_resources import catch_up_ledger
 from resmon_resources.clock import ClockResource
 from resmon_resources.embedded_postgres import with_database

@@ -36,7 +36,8 @@ from resmon_assets.forecast.headroom import WINDOW_HOURS
 from resmon_assets.forecast.headroom_window import refresh_headroom
 from resmon_assets.frames import METRICS, STATISTICS, TIER_ROWS, schema_of
 from resmon_assets.naming import CAPACITY_FORECASTS, TIER_1DAY, TIER_1HOUR, table_of
-from resmon_resources.postgres import PostgresResource, copy_frame
+from resmon_resources.postgres import PostgresResource
+from resmon_resources.postgres_frames import copy_frame
 from resmon_resources.window_ledger import record_window
 
 LAST = datetime(2026, 4, 30, tzinfo=UTC)

@@ -35,7 +35,8 @@ from resmon_assets.frames import (
     TIER_ROWS,
     schema_of,
 )
-from resmon_resources.postgres import PostgresResource, copy_frame
+from resmon_resources.postgres import PostgresResource
+from resmon_resources.postgres_frames import copy_frame
 from resmon_resources.window_ledger import record_window
 
 LAST = datetime(2026, 4, 30, tzinfo=UTC)

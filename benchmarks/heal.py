@@ -42,7 +42,7 @@ from resmon_assets.raw.difference import status_of
 from resmon_assets.raw.schedule import next_instant
 from resmon_cli.database import DataServer
 from resmon_cli.environment import prepare_home, service_variables
-from resmon_cli.recompute import execute_run
+from resmon_cli.recomputing import execute_run
 from resmon_cli.services import Address, Services
 from resmon_cli.supervisor import StopSignals
 from resmon_cli.up import DEFINITIONS_MODULE

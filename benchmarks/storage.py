@@ -41,7 +41,8 @@ from resmon_assets.tier.statistics import bucket_statistics
 from resmon_assets.tier.storage import stored_form
 from resmon_assets.tier.tiers import TIERS
 from resmon_assets.window_runs import BucketAsset
-from resmon_resources.postgres import PostgresResource, copy_frame
+from resmon_resources.postgres import PostgresResource
+from resmon_resources.postgres_frames import copy_frame
 from resmon_resources.retention_policy import read_policy
 
 HOURS = 24

@@ -21,7 +21,8 @@ import polars as pl
 
 from resmon_assets.frames import INSTANT, RAW_SAMPLES, schema_of
 from resmon_assets.raw.schedule import phase_ms
-from resmon_resources.postgres import PostgresResource, copy_frame
+from resmon_resources.postgres import PostgresResource
+from resmon_resources.postgres_frames import copy_frame
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 """Midnight, so that a day of samples is a day partition."""

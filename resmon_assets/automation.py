@@ -5,7 +5,7 @@ pure functions (raw/supervision.py, catch_up.py); this module gathers facts and 
 decisions out.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -58,7 +58,6 @@ from resmon_assets.naming import (
     FORECAST_SCORES,
     HEADROOM,
     PRUNED,
-    RAW_FILE_SYSTEMS,
     RAW_SAMPLES,
     RESOURCE_USAGE,
     ROLLUP_1DAY,
@@ -95,7 +94,6 @@ from resmon_assets.window_runs import WindowAsset
 from resmon_resources import catch_up_ledger, collector_registry, window_ledger
 from resmon_resources.postgres import PostgresResource
 from resmon_resources.retention_policy import Policy, read_policy
-from resmon_resources.retention_store import Downstream
 from resmon_resources.settings import load_settings
 from resmon_resources.window_ledger import StaleWindow
 
@@ -440,33 +438,6 @@ judge_days_job = define_asset_job(
     executor_def=in_process_executor,
     tags={"dagster/priority": "1"},
 )
-
-
-def _downstream(watched: Watched) -> Iterator[Downstream]:
-    """What retention waits for before it drops what a watched table is computed from."""
-    is_from_samples = watched.is_from_samples or watched.source is not None
-    raw = table_of(RAW_SAMPLES if is_from_samples else RAW_FILE_SYSTEMS)
-    if watched.source is None:
-        yield Downstream(watched.table, raw, window=watched.window, reach=watched.reach)
-        return
-    yield Downstream(watched.table, watched.source, window=watched.window, reach=watched.reach)
-    # Its revision is that of its source; raw that lies below both waits until it is finished.
-    yield Downstream(watched.table, raw, window=watched.window, reach="any")
-
-
-NOT_FROM_RAW = frozenset(
-    {
-        *(CAPACITY_FORECASTS, FORECAST_SCORES, HEADROOM),
-        *(UTILIZATION_TRENDS, DEGRADATION_REPORTS),
-    }
-)
-"""Computed from tables that are kept for months or for ever: raw does not wait for them, so that a
-broken forecast fills no disk."""
-
-DOWNSTREAM = tuple(
-    item for watched in WATCHED if watched.key not in NOT_FROM_RAW for item in _downstream(watched)
-)
-"""What must be finished before retention drops what it is computed from."""
 
 
 def stale_of(

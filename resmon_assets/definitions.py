@@ -22,8 +22,9 @@ from resmon_assets.forecast.headroom_assets import HEADROOM_CHECKS, forecast_hea
 from resmon_assets.forecast.score_assets import SCORE_CHECKS, forecast_forecast_scores
 from resmon_assets.raw.assets import raw_filesystem_usage, raw_server_resource_metrics
 from resmon_assets.raw.checks import raw_checks
-from resmon_assets.raw.collect_now import collect_now_job
+from resmon_assets.raw.collect_now_job import collect_now_job
 from resmon_assets.retention.assets import pruned_partitions_asset
+from resmon_assets.retention.downstream import DOWNSTREAM
 from resmon_assets.retention.history_asset import retention_dagster_history
 from resmon_assets.rollup.assets import ROLLUP_ASSETS
 from resmon_assets.rollup.checks import ROLLUP_CHECKS
@@ -67,7 +68,7 @@ def build_defs(resource_overrides: Mapping[str, Any] | None = None) -> Definitio
             archive_raw_samples,
             alert_alerts,
             retention_dagster_history,
-            pruned_partitions_asset(automation.DOWNSTREAM),
+            pruned_partitions_asset(DOWNSTREAM),
         ],
         asset_checks=[
             *TIER_CHECKS,

@@ -23,7 +23,8 @@ from resmon_assets.windows import (
     store_window,
 )
 from resmon_resources.errors import WindowChanged, WindowRefused
-from resmon_resources.postgres import PostgresResource, Snapshot
+from resmon_resources.postgres import PostgresResource
+from resmon_resources.postgres_frames import Snapshot
 from resmon_resources.window_ledger import WindowState, window_states
 
 

@@ -23,8 +23,9 @@ from psycopg.rows import dict_row
 from resmon_assets.frames import Column, schema_of
 from resmon_resources.catch_up_ledger import is_requested
 from resmon_resources.errors import RawGone, WindowChanged, WindowRefused
-from resmon_resources.postgres import PostgresResource, Snapshot, copy_frame
+from resmon_resources.postgres import PostgresResource
 from resmon_resources.postgres_connection import advisory_lock, load_query
+from resmon_resources.postgres_frames import Snapshot, copy_frame
 from resmon_resources.window_ledger import (
     SLOT,
     SLOTS,

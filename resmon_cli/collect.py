@@ -4,31 +4,24 @@ Belongs here: which servers are meant, and what came back. The reading itself is
 resmon_assets/raw/collect_now.py.
 """
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import click
 import psycopg
-from dagster import DagsterInstance, ExecuteInProcessResult
 from rich.markup import escape
 
-from resmon_assets.raw.collect_now import collect_now_job, read_and_store
+from resmon_assets.raw.collect_now import read_and_store
 from resmon_cli import render
 from resmon_cli.connection import data_connection
-from resmon_cli.environment import is_reachable, prepare_home, service_variables
 from resmon_resources import inventory
-from resmon_resources.embedded_postgres import dagster_url
-from resmon_resources.errors import DatabaseUnreachable
+from resmon_resources.database import Database
 from resmon_resources.inventory import Server
 from resmon_resources.known_hosts import KnownHosts
-from resmon_resources.postgres import PostgresResource
 from resmon_resources.sample_store import Failure, Sample
 from resmon_resources.settings import load_settings
-from resmon_resources.ssh_resource import SshResource
 
-_OP_NAME = "collect_now_op"
 _DISK_WARNING_PCT = 85.0
 
 
@@ -110,7 +103,7 @@ def _in_foreground(servers: Sequence[Server]) -> Collected:
     """Read and store here."""
     outcomes, stored = read_and_store(
         servers,
-        postgres=PostgresResource(),
+        postgres=Database(),
         known_hosts=KnownHosts(load_settings().known_hosts),
         clock=lambda: datetime.now(UTC),
     )
@@ -118,52 +111,10 @@ def _in_foreground(servers: Sequence[Server]) -> Collected:
 
 
 def _through_dagster(servers: Sequence[Server]) -> Collected:
-    """Read and store in a run of Dagster, executed here and visible in its UI.
+    """Read and store in a run of Dagster."""
+    from resmon_cli import collect_run  # noqa: PLC0415 - Dagster: seconds that --sync does without
 
-    Raises:
-        DatabaseUnreachable: Dagster's own database does not answer or does not exist yet.
-    """
-    settings = load_settings()
-    prepare_home(settings)
-    os.environ.update(service_variables(settings))
-    # Asked first: Dagster itself would log six attempts before it fails with a traceback.
-    if not is_reachable(dagster_url(settings)):
-        msg = (
-            "Dagster's own database does not answer or does not exist yet. Start it with "
-            "`resmon up`, or collect without Dagster: resmon collect --sync"
-        )
-        raise DatabaseUnreachable(msg)
-    with DagsterInstance.get() as instance:
-        return _collected_by(_execute(servers, instance))
-
-
-def _execute(servers: Sequence[Server], instance: DagsterInstance) -> ExecuteInProcessResult:
-    """One run of the job; only its warnings reach the terminal."""
-    organizations = {server.organization_name for server in servers}
-    tags = {"resmon/trigger": "resmon collect"}
-    if len(servers) == 1:
-        tags["resmon/server"] = servers[0].name
-    if len(organizations) == 1:
-        tags["resmon/organization"] = organizations.pop()
-    return collect_now_job.execute_in_process(
-        run_config={
-            "ops": {_OP_NAME: {"config": {"server_ids": [one.server_id for one in servers]}}},
-            "loggers": {"console": {"config": {"log_level": "CRITICAL"}}},
-        },
-        instance=instance,
-        resources={"postgres": PostgresResource(), "ssh": SshResource()},
-        tags=tags,
-    )
-
-
-def _collected_by(result: ExecuteInProcessResult) -> Collected:
-    """What a run brought: its output, and the count it noted beside it."""
-    stored = sum(
-        int(str(event.step_output_data.metadata["stored"].value))
-        for event in result.events_for_node(_OP_NAME)
-        if event.is_successful_output
-    )
-    return Collected(result.output_for_node(_OP_NAME), stored, result.run_id)
+    return Collected(*collect_run.collect_through_dagster(servers))
 
 
 def _print(servers: Sequence[Server], collected: Collected) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 Modules = Mapping[str, tuple[str, str]]
-"""Command -> (module, one line of help). The module has a click command called `<name>_command`."""
+"""Command -> (module, one line of help). The module has a click command called `<name>_command`, a
+dash in the name being an underscore there."""
 
 
 class LazyGroup(click.Group):
@@ -29,9 +30,10 @@ class LazyGroup(click.Group):
         if cmd_name not in self._modules:
             return None
         module = importlib.import_module(self._modules[cmd_name][0])
-        command = getattr(module, f"{cmd_name}_command")
+        name = f"{cmd_name.replace('-', '_')}_command"
+        command = getattr(module, name)
         if not isinstance(command, click.Command):
-            msg = f"{module.__name__}.{cmd_name}_command is not a command"
+            msg = f"{module.__name__}.{name} is not a command"
             raise TypeError(msg)
         return command
 

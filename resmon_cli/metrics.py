@@ -16,14 +16,12 @@ from pathlib import Path
 from typing import Any, BinaryIO, Literal, cast
 
 import click
-import pyarrow as pa
-from pyarrow import parquet
 from rich.measure import Measurement
 from rich.table import Table
 
 from resmon_cli import render
 from resmon_cli.connection import data_connection
-from resmon_cli.times import parse_time
+from resmon_cli.times import window_of
 from resmon_resources import inventory
 from resmon_resources.errors import ConfigurationInvalid
 from resmon_resources.sample_reader import Granularity, Kind, columns_of, stream_rows
@@ -43,12 +41,6 @@ _WIDTHS: Mapping[Granularity, timedelta] = {
     "5min": timedelta(minutes=5),
     "1hour": timedelta(hours=1),
     "1day": timedelta(days=1),
-}
-_ARROW_TYPES = {
-    "text": pa.string(),
-    "time": pa.timestamp("us", tz="UTC"),
-    "integer": pa.int64(),
-    "real": pa.float64(),
 }
 
 
@@ -112,22 +104,6 @@ def metrics_command(
     _tell(count, kind, start=start, end=end, output=output)
 
 
-def window_of(from_text: str, to_text: str, *, now: datetime) -> tuple[datetime, datetime]:
-    """Start and end in UTC.
-
-    Raises:
-        ConfigurationInvalid: not times, or the end is not after the start.
-    """
-    start, end = parse_time(from_text, now=now), parse_time(to_text, now=now)
-    if start >= end:
-        msg = (
-            f"--from {from_text} ({render.time_text(start)} UTC) is not before "
-            f"--to {to_text} ({render.time_text(end)} UTC). Swap them, or leave out --to for now."
-        )
-        raise ConfigurationInvalid(msg)
-    return start, end
-
-
 def auto_granularity(start: datetime, end: datetime) -> Granularity:
     """The finest granularity that gives at most `POINTS_PER_SERVER` rows per server."""
     for granularity, width in _WIDTHS.items():
@@ -161,7 +137,11 @@ def _write(
     if output_format == "table":
         with _text_output(output) as write:
             return _write_table(batches, granularity, write)
-    writer = {"csv": _write_csv, "json": _write_json, "parquet": _write_parquet}[output_format]
+    writer = {"csv": _write_csv, "json": _write_json}.get(output_format)
+    if writer is None:
+        from resmon_cli.metrics_parquet import write_parquet  # noqa: PLC0415 - pyarrow: 0.1 s
+
+        writer = write_parquet
     with _binary_output(output) as file:
         return writer(batches, columns_of(granularity), file)
 
@@ -270,21 +250,6 @@ def _write_json(batches: Iterator[Batch], columns: Mapping[str, Kind], file: Bin
             file.write(json.dumps(record).encode())
             count += 1
     file.write(b"\n]\n" if count else b"]\n")
-    return count
-
-
-def _write_parquet(batches: Iterator[Batch], columns: Mapping[str, Kind], file: BinaryIO) -> int:
-    """A row group per batch, zstd."""
-    schema = pa.schema([(name, _ARROW_TYPES[kind]) for name, kind in columns.items()])
-    count = 0
-    with parquet.ParquetWriter(file, schema, compression="zstd") as writer:
-        for batch in batches:
-            arrays = [
-                pa.array(values, type=field.type)
-                for values, field in zip(zip(*batch, strict=True), schema, strict=True)
-            ]
-            writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
-            count += len(batch)
     return count
 
 

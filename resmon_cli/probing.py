@@ -3,25 +3,34 @@
 Belongs here: the same opening and probe as collection uses, made visible. Stores no sample.
 """
 
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 
+import click
 from rich.console import Console
 from rich.markup import escape
 
 from resmon_assets.raw.collector import latest_instant, target_of
 from resmon_assets.raw.difference import clock_skew_seconds, sample_between
 from resmon_cli import render
+from resmon_cli.connection import data_connection
+from resmon_cli.servers_list import address_of
+from resmon_resources import inventory
+from resmon_resources.channel_store import forget_modes
 from resmon_resources.channels import Limits, Step
 from resmon_resources.errors import CollectionError, ProbeUnreadable
 from resmon_resources.fleet import HostKeySeen, open_once
+from resmon_resources.host_key_store import pin_first_key
+from resmon_resources.host_keys import HostKey
 from resmon_resources.inventory import Server
 from resmon_resources.known_hosts import KnownHosts
 from resmon_resources.probe.reading import Reading, parse_answer
 from resmon_resources.sample_store import Sample
 from resmon_resources.session_choice import Mode
+from resmon_resources.settings import load_settings
 
 SECONDS_BETWEEN_READINGS = 1.0
 """CPU and network are differences between two readings."""
@@ -47,6 +56,35 @@ _FAILED_LABELS = {
     "shell": "starting the probe",
     "read": "reading the answer",
 }
+
+
+@click.command("test")
+@click.argument("name")
+def test_command(name: str) -> None:
+    """Connect to the server NAME, show each step, and what its probe says; stores no sample.
+
+    Where collection remembers that the server keeps no session open, and it does now, collection
+    tries it again. With RESMON_HOST_KEYS=first-use the key of a server of which nothing is known is
+    pinned, as collection would.
+    """
+    settings = load_settings()
+    with data_connection() as connection:
+        server = inventory.find_server(connection, name)
+    console = render.console()
+    console.print(f"Testing {name} ({address_of(server)}):")
+    if not probe_server(
+        server,
+        console=console,
+        known_hosts=KnownHosts(settings.known_hosts),
+        clock=lambda: datetime.now(UTC),
+        on_first_use=_pin if settings.trusts_first_use else None,
+        on_mode=functools.partial(_forget_mode, server),
+    ):
+        raise click.exceptions.Exit(1)
+    if server.state != "active":
+        render.note(
+            f"{name} is {server.state}: collect from it with `resmon server resume {name}`."
+        )
 
 
 def probe_server(
@@ -169,3 +207,23 @@ def _disk_text(reading: Reading) -> str:
     if reading.disk_total_bytes is None:
         return f"not measured ({reading.disk_reason or 'no file system counts'})"
     return render.used_text(reading.disk_used_bytes, reading.disk_total_bytes)
+
+
+def _forget_mode(server: Server, mode: Mode) -> None:
+    """Have collection keep a session open again, where that has just worked."""
+    if mode == "exec" or server.exec_since is None:
+        return
+    with data_connection() as connection:
+        forget_modes(connection, [server.server_id])
+    render.note(f"{server.name} keeps a session open again: collection tries it within 10 seconds.")
+
+
+def _pin(seen: HostKeySeen) -> None:
+    """Pin the key of a first use."""
+    with data_connection() as connection:
+        is_pinned_now = pin_first_key(connection, seen, now=datetime.now(UTC))
+    if is_pinned_now:
+        render.note(
+            f"Pinned the first host key: {HostKey.parse(seen.key)}. Compare it on the machine "
+            "itself: ssh-keygen -lf /etc/ssh/ssh_host_..._key.pub"
+        )

@@ -6,7 +6,15 @@ Belongs here: how progress of a known amount looks. Knows nothing of what is bei
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from resmon_cli import render
 
@@ -56,6 +64,28 @@ def rate_bar(text: str) -> Iterator[Callable[[float, int], None]]:
             it.update(task, completed=share, rows=rows, rate=rate)
 
         yield tell
+
+
+def step_bars(*more: str, is_quiet: bool = False, is_transient: bool = False) -> Progress:
+    """Bars that are added and moved by whoever gets them: how many of how many, and for how long.
+
+    Args:
+        more: texts with fields of a bar, shown behind the numbers: {task.fields[told]}.
+        is_quiet: show nothing, on a terminal neither.
+        is_transient: gone when all is done.
+    """
+    console = render.console(is_error=True)
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        *(TextColumn(text, markup=False) for text in more),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        transient=is_transient,
+        disable=is_quiet or not console.is_terminal,
+    )
 
 
 def within(tell: Tell, *, done: int, size: int, total: int) -> Tell:

@@ -11,7 +11,7 @@ import click
 from rich.table import Table
 from rich.text import Text
 
-from resmon_assets.automation import DOWNSTREAM
+from resmon_assets.retention.downstream import DOWNSTREAM
 from resmon_assets.retention.prune import held_back, plan
 from resmon_cli import render
 from resmon_cli.connection import data_connection

@@ -15,7 +15,7 @@ from rich.table import Table
 
 from resmon_cli import render
 from resmon_cli.connection import data_connection
-from resmon_cli.servers import NO_SERVER
+from resmon_cli.servers_list import NO_SERVER
 from resmon_resources import catch_up_ledger, inventory
 from resmon_resources.alert_routes import OpenAlerts, count_open_alerts, open_alerts_text
 from resmon_resources.catch_up_ledger import Trouble

@@ -6,12 +6,18 @@ Belongs here: the notation of such options, shared by all commands. Knows no com
 import re
 from datetime import UTC, datetime, timedelta
 
+import click
+
 from resmon_resources.errors import ConfigurationInvalid
+
+UTC_DAY = click.DateTime(formats=["%Y-%m-%d"])
+"""An option or argument that is a UTC day."""
 
 _RELATIVE = re.compile(r"-(\d{1,6})\s*(s|m|min|h|d|w)")
 _DURATION = re.compile(r"(?:\d{1,9}\s*(?:s|m|min|h|d|w)\s*)+")
 _PART = re.compile(r"(\d+)\s*(s|min|m|h|d|w)")
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
+_SHOWN_TIME = "%Y-%m-%d %H:%M:%S"
 _SHOWN = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
 
@@ -38,6 +44,22 @@ def parse_time(text: str, *, now: datetime) -> datetime:
             "2026-03-01T12:00+01:00, now, or a distance back from now: -30m, -2h, -7d."
         )
         raise ConfigurationInvalid(msg) from error
+
+
+def window_of(from_text: str, to_text: str, *, now: datetime) -> tuple[datetime, datetime]:
+    """Start and end of a half-open range, in UTC, from --from and --to.
+
+    Raises:
+        ConfigurationInvalid: not times, or the end is not after the start.
+    """
+    start, end = parse_time(from_text, now=now), parse_time(to_text, now=now)
+    if start >= end:
+        msg = (
+            f"--from {from_text} ({start:{_SHOWN_TIME}} UTC) is not before "
+            f"--to {to_text} ({end:{_SHOWN_TIME}} UTC). Swap them, or leave out --to for now."
+        )
+        raise ConfigurationInvalid(msg)
+    return start, end
 
 
 def parse_duration(text: str) -> int:

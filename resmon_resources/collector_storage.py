@@ -21,11 +21,11 @@ import psycopg
 from resmon_resources import collector_registry
 from resmon_resources.channel_store import remember_modes
 from resmon_resources.collector_registry import Orders
+from resmon_resources.database import Database
 from resmon_resources.errors import DatabaseError
 from resmon_resources.host_key_store import pin_first_keys
 from resmon_resources.host_keys import HostKeySeen
 from resmon_resources.inventory import Server, inventory_fingerprint, list_servers
-from resmon_resources.postgres import PostgresResource
 from resmon_resources.sample_store import (
     Committed,
     Failure,
@@ -90,7 +90,7 @@ class CollectorStorage:
 
     def __init__(
         self,
-        postgres: PostgresResource,
+        postgres: Database,
         *,
         shards: Sequence[int],
         hour: datetime,

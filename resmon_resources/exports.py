@@ -17,8 +17,8 @@ import psycopg
 from psycopg import sql
 
 from resmon_resources.errors import ConfigurationInvalid
-from resmon_resources.postgres import PostgresResource
 from resmon_resources.postgres_connection import load_query
+from resmon_resources.postgres_frames import FrameDatabase
 from resmon_resources.sample_reader import TIER_METRICS, TIER_STATISTICS, Granularity
 
 Name = Literal["metrics", "anomalies", "forecasts", "usage", "alerts"]
@@ -173,7 +173,7 @@ def slices_of(question: Question, *, server_count: int) -> list[tuple[datetime, 
 
 
 def read_rows(
-    postgres: PostgresResource,
+    postgres: FrameDatabase,
     question: Question,
     columns: Mapping[str, str],
     *,

@@ -13,6 +13,11 @@ from psycopg.rows import class_row
 
 from resmon_resources.postgres_connection import advisory_lock, load_query
 
+KEEP_DAYS = 3
+"""A restored day is kept so long unless told otherwise: time to recompute and to look."""
+
+MAXIMUM_KEEP_DAYS = 3650
+
 
 @dataclass(frozen=True, slots=True)
 class RawDay:

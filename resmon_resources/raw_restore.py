@@ -15,17 +15,13 @@ from psycopg import sql
 
 from resmon_resources.archive_manifest import ArchivedFile, Manifest
 from resmon_resources.archive_store import ArchiveStore
+from resmon_resources.database import Database
 from resmon_resources.errors import ArchiveDamaged, ArchiveUnusable
-from resmon_resources.postgres import PostgresResource, copy_frame
 from resmon_resources.postgres_connection import load_query
+from resmon_resources.postgres_frames import copy_frame
 from resmon_resources.raw_archive import day_path, read_file, require_manifest
-from resmon_resources.raw_days import day_start, lock_day, record_restored
+from resmon_resources.raw_days import KEEP_DAYS, day_start, lock_day, record_restored
 from resmon_resources.too_late import take_in
-
-KEEP_DAYS = 3
-"""A restored day is kept so long unless told otherwise: time to recompute and to look."""
-
-MAXIMUM_KEEP_DAYS = 3650
 
 RESTORE_SHARD = 0
 """Whose revision counts a restore: the sum over shards is what windows compare, so any will do."""
@@ -52,7 +48,7 @@ class Restored:
 
 
 def restore_day(
-    postgres: PostgresResource,
+    postgres: Database,
     store: ArchiveStore,
     day: date,
     *,

@@ -17,7 +17,7 @@ from typing import Literal
 import psycopg
 from psycopg import sql
 
-from resmon_resources.postgres import PostgresResource
+from resmon_resources.database import Database
 from resmon_resources.postgres_connection import load_query
 from resmon_resources.raw_days import lock_day, record_pruned
 from resmon_resources.retention_policy import RAW_SAMPLES
@@ -159,7 +159,7 @@ def blockers_of(
 
 
 def drop_partition(
-    postgres: PostgresResource,
+    postgres: Database,
     partition: Partition,
     rules: Rules,
     *,
@@ -206,9 +206,7 @@ def table_sizes(
     return {table: (row_estimate, size_bytes) for table, row_estimate, size_bytes in rows}
 
 
-def _drop(
-    postgres: PostgresResource, partition: Partition, rules: Rules, *, row_count: int
-) -> Verdict:
+def _drop(postgres: Database, partition: Partition, rules: Rules, *, row_count: int) -> Verdict:
     """One attempt: the condition and the drop in one transaction."""
     is_raw = partition.table == RAW_SAMPLES
     with postgres.connect() as connection:
@@ -226,7 +224,7 @@ def _drop(
     return Verdict(partition, blockers, partition.row_estimate, partition.size_bytes)
 
 
-def _count_rows(postgres: PostgresResource, partition: Partition) -> int:
+def _count_rows(postgres: Database, partition: Partition) -> int:
     """Rows of a partition that is going to be dropped, before it is locked."""
     with postgres.connect() as connection:
         column = connection.execute(
@@ -262,7 +260,7 @@ def _holder(connection: psycopg.Connection, partition: Partition) -> Blocker | N
 
 
 def delete_expired_rows(
-    postgres: PostgresResource, name: str, values: dict[str, object], *, batches: int
+    postgres: Database, name: str, values: dict[str, object], *, batches: int
 ) -> int:
     """Delete rows by sql/queries/retention/<name>.sql, a batch per transaction; how many went.
 

@@ -9,8 +9,22 @@ from pathlib import Path
 import pytest
 from dagster import AssetKey, AssetSpec, Definitions
 
+from resmon_assets.automation import WATCHED
 from resmon_assets.definitions import build_defs
-from resmon_assets.naming import BATCH_POOL, OWNER, table_of
+from resmon_assets.naming import (
+    BATCH_POOL,
+    CAPACITY_FORECASTS,
+    DEGRADATION_REPORTS,
+    FORECAST_SCORES,
+    HEADROOM,
+    OWNER,
+    RAW_FILE_SYSTEMS,
+    RAW_SAMPLES,
+    UTILIZATION_TRENDS,
+    table_of,
+)
+from resmon_assets.retention.downstream import DOWNSTREAM
+from resmon_resources.retention_store import Downstream
 
 ROOT = Path(__file__).parent.parent
 GOLDEN = Path(__file__).parent / "golden" / "asset_graph.txt"
@@ -125,3 +139,20 @@ def test_it_loads_without_environment_network_or_database(tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == str(len(specs_of(build_defs())))
+
+
+def test_retention_waits_for_every_watched_table_that_is_computed_from_what_it_drops():
+    """Would let back: a new table whose raw is dropped before it is computed."""
+    kept_for_long = {CAPACITY_FORECASTS, FORECAST_SCORES, HEADROOM}
+    kept_for_long |= {UTILIZATION_TRENDS, DEGRADATION_REPORTS}
+    wanted = set()
+    for watched in WATCHED:
+        if watched.key in kept_for_long:
+            continue
+        from_samples = watched.is_from_samples or watched.source is not None
+        raw = table_of(RAW_SAMPLES if from_samples else RAW_FILE_SYSTEMS)
+        source, reach = watched.source or raw, watched.reach
+        wanted.add(Downstream(watched.table, source, window=watched.window, reach=reach))
+        if watched.source is not None:
+            wanted.add(Downstream(watched.table, raw, window=watched.window, reach="any"))
+    assert set(DOWNSTREAM) == wanted

@@ -30,8 +30,8 @@ from resmon_assets.alerting import LONGEST_GAP, LONGEST_KEEP
 from resmon_resources.alert_records import Rule, Subject
 from resmon_resources.errors import RuleInvalid
 from resmon_resources.inventory import Organization, Server
-from resmon_resources.postgres import Snapshot
 from resmon_resources.postgres_connection import load_query
+from resmon_resources.postgres_frames import Snapshot
 
 Stored = Literal["raw", "1min", "5min", "file_systems", "coverage", "usage", "reports", "forecasts"]
 """Where values of a part of the range came from."""

@@ -31,8 +31,9 @@ from resmon_assets.naming import DEGRADATION_REPORTS, TIER_1DAY, UTILIZATION_TRE
 from resmon_assets.window_refresh import source_states, store_rows
 from resmon_assets.window_runs import day_asset
 from resmon_assets.windows import Outcome, WindowTable, read_stored, refuse_red
-from resmon_resources.postgres import PostgresResource, Snapshot
+from resmon_resources.postgres import PostgresResource
 from resmon_resources.postgres_connection import load_query
+from resmon_resources.postgres_frames import Snapshot
 from resmon_resources.window_ledger import window_states
 
 _SOURCE = table_of(TIER_1DAY)

@@ -49,8 +49,9 @@ from resmon_assets.naming import ANOMALY_REPORTS, TIER_5MIN, table_of
 from resmon_assets.windows import Outcome, Stored, WindowTable, refuse_red
 from resmon_resources.catch_up_ledger import is_requested
 from resmon_resources.errors import RawGone, WindowRefused
-from resmon_resources.postgres import PostgresResource, Snapshot, copy_frame
+from resmon_resources.postgres import PostgresResource
 from resmon_resources.postgres_connection import advisory_lock, load_query
+from resmon_resources.postgres_frames import Snapshot, copy_frame
 from resmon_resources.time_windows import weekly_of
 from resmon_resources.window_ledger import (
     SLOT,

@@ -23,8 +23,9 @@ from resmon_assets.windows import raw_revision
 from resmon_resources.archive_manifest import ArchivedColumn, ArchivedFile, Manifest
 from resmon_resources.archive_store import ArchiveStore
 from resmon_resources.errors import ArchiveDamaged, RawGone
-from resmon_resources.postgres import PostgresResource, Snapshot
+from resmon_resources.postgres import PostgresResource
 from resmon_resources.postgres_connection import load_query
+from resmon_resources.postgres_frames import Snapshot
 from resmon_resources.raw_archive import (
     MANIFEST,
     checksum,

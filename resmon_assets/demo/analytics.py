@@ -16,7 +16,7 @@ from resmon_assets.anomaly.days_window import (
     refresh_trends,
 )
 from resmon_assets.anomaly.refresh import REPORTS, Carried, refresh_reports
-from resmon_assets.demo.history import FleetRow
+from resmon_assets.demo.fleet_row import FleetRow
 from resmon_assets.demo.plan import DAY, HOUR
 from resmon_assets.forecast.headroom_window import HEADROOM_DAY, refresh_headroom
 from resmon_assets.forecast.refresh import FORECAST_DAY, refresh_forecasts

@@ -13,7 +13,7 @@ import psycopg
 from psycopg.rows import class_row
 
 from resmon_assets.demo import judgement
-from resmon_assets.demo.history import FleetRow, read_fleet
+from resmon_assets.demo.fleet_row import FleetRow, read_fleet
 from resmon_assets.demo.judgement import (
     Episode,
     ForecastDate,

@@ -18,15 +18,14 @@ from typing import Any
 import numpy as np
 import polars as pl
 import psycopg
-from psycopg.rows import class_row
 
+from resmon_assets.demo.fleet_row import FleetRow
 from resmon_assets.demo.plan import (
     DAY,
     HOUR,
     INTERVAL_SECONDS,
     ORGANIZATIONS,
     Plan,
-    plan_fleet,
 )
 from resmon_assets.demo.samples import DayOfSamples, Identity, samples_of_day
 from resmon_assets.demo.signals import Signals, reached_on_day, signals_of
@@ -65,8 +64,9 @@ from resmon_assets.tier.tiers import TIERS
 from resmon_assets.windows import WindowTable
 from resmon_resources.errors import ConfigurationInvalid, NameTaken
 from resmon_resources.inventory import find_organization, list_organizations, list_servers
-from resmon_resources.postgres import PostgresResource, copy_frame, copy_rows
+from resmon_resources.postgres import PostgresResource
 from resmon_resources.postgres_connection import advisory_lock, load_query
+from resmon_resources.postgres_frames import copy_frame, copy_rows
 from resmon_resources.raw_days import lock_day
 from resmon_resources.retention_policy import RAW_FILE_SYSTEMS, RAW_SAMPLES, Policy, read_policy
 from resmon_resources.sample_store import Sample
@@ -78,32 +78,6 @@ TAG = "demo"
 LIMITS_TOLD = (0.85, 0.9, 1.0)
 TRUTH_HORIZON_DAYS = 400
 """How far behind the end of the history the day is looked for on which a limit is reached."""
-
-
-@dataclass(frozen=True, slots=True)
-class FleetRow:
-    """The row of demo.fleet: see the comments of its columns in the database."""
-
-    seed: int
-    server_count: int
-    starts_at: datetime
-    ends_at: datetime
-    made_until: datetime
-    judged_until: datetime | None
-    is_being_removed: bool
-    created_at: datetime
-    finished_at: datetime | None
-
-    @property
-    def days(self) -> int:
-        """Length of the history."""
-        return (self.ends_at - self.starts_at) // DAY
-
-    def plan(self) -> Plan:
-        """The plan that the fleet was made by."""
-        return plan_fleet(
-            servers=self.server_count, days=self.days, seed=self.seed, end=self.ends_at
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,12 +95,6 @@ class Made:
     samples: int
     raw_rows: int
     rows: int
-
-
-def read_fleet(connection: psycopg.Connection[Any]) -> FleetRow | None:
-    """The demo fleet; None when there is none."""
-    with connection.transaction(), connection.cursor(row_factory=class_row(FleetRow)) as cursor:
-        return cursor.execute(_query("select_fleet")).fetchone()
 
 
 def register(connection: psycopg.Connection[Any], plan: Plan, *, now: datetime) -> None:

@@ -14,14 +14,14 @@ from psycopg import sql
 
 from resmon_assets.automation import WATCHED
 from resmon_assets.catch_up import Watched
-from resmon_assets.demo.history import FleetRow
+from resmon_assets.demo.fleet_row import FleetRow
 from resmon_assets.demo.plan import DAY
 from resmon_assets.naming import ARCHIVE_RAW, TIER_FILESYSTEM_1DAY, table_of
 from resmon_assets.rollup.rollups import ROLLUPS
 from resmon_assets.rollup.usage_window import USAGE
 from resmon_assets.tier.tiers import TIERS
+from resmon_resources.database import Database
 from resmon_resources.errors import ConfigurationInvalid, OrganizationNotEmpty
-from resmon_resources.postgres import PostgresResource
 from resmon_resources.postgres_connection import advisory_lock, load_query
 from resmon_resources.raw_days import lock_day
 
@@ -96,7 +96,7 @@ def days_to_remove(fleet: FleetRow, *, now: datetime) -> list[datetime]:
 
 
 def remove_fleet(
-    postgres: PostgresResource, fleet: FleetRow, *, now: datetime
+    postgres: Database, fleet: FleetRow, *, now: datetime
 ) -> Generator[Taken, None, None]:
     """Take the fleet away, a day at a time; may be repeated.
 
@@ -142,7 +142,7 @@ def _ids(connection: psycopg.Connection, query: str) -> list[int]:
 
 
 def _remove_day(
-    postgres: PostgresResource,
+    postgres: Database,
     holdings: Sequence[Holding],
     ids: dict[str, list[int]],
     day: datetime,
@@ -227,7 +227,7 @@ def _delete(
 
 
 def _remove_rest(
-    postgres: PostgresResource,
+    postgres: Database,
     holdings: Sequence[Holding],
     ids: dict[str, list[int]],
     fleet: FleetRow,

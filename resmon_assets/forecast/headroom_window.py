@@ -24,8 +24,9 @@ from resmon_assets.naming import CAPACITY_FORECASTS, HEADROOM, TIER_1DAY, TIER_1
 from resmon_assets.window_refresh import source_states, store_rows
 from resmon_assets.window_runs import day_asset
 from resmon_assets.windows import Outcome
-from resmon_resources.postgres import PostgresResource, Snapshot
+from resmon_resources.postgres import PostgresResource
 from resmon_resources.postgres_connection import load_query
+from resmon_resources.postgres_frames import Snapshot
 from resmon_resources.window_ledger import window_states
 
 SLICE_SERVERS = 1_500

@@ -54,8 +54,9 @@ from resmon_assets.rollup.tree import TREE, closure
 from resmon_assets.window_refresh import source_states, store_rows
 from resmon_assets.window_runs import day_asset
 from resmon_assets.windows import Outcome
-from resmon_resources.postgres import PostgresResource, Snapshot
+from resmon_resources.postgres import PostgresResource
 from resmon_resources.postgres_connection import load_query
+from resmon_resources.postgres_frames import Snapshot
 from resmon_resources.window_ledger import window_states
 
 PART_SERIES = 2_000

@@ -50,7 +50,8 @@ from resmon_resources.process_limits import (
     read_limits,
 )
 from resmon_resources.raw_archive import read_manifest
-from resmon_resources.raw_restore import KEEP_DAYS, MAXIMUM_KEEP_DAYS, Restored, restore_day
+from resmon_resources.raw_days import KEEP_DAYS, MAXIMUM_KEEP_DAYS
+from resmon_resources.raw_restore import Restored, restore_day
 from resmon_resources.settings import load_settings
 from resmon_resources.spool import RefusedRows, Spool
 from resmon_resources.ssh_resource import SshResource

@@ -10,23 +10,20 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
-
-from dagster import Config, OpExecutionContext, Out, in_process_executor, job, op
-from pydantic import Field
 
 from resmon_assets.alert_watch import AlertWatch
 from resmon_assets.raw.collector import latest_instant, target_of, usages_of
 from resmon_assets.raw.difference import clock_skew_seconds, sample_between, status_of
 from resmon_assets.raw.schedule import shard_of
 from resmon_resources.channels import Limits
+from resmon_resources.database import Database
 from resmon_resources.errors import Cause, CollectionError, ProbeUnreadable
 from resmon_resources.fleet import HostKeySeen, open_once
 from resmon_resources.host_key_store import pin_first_key
-from resmon_resources.inventory import Server, list_servers
+from resmon_resources.inventory import Server
 from resmon_resources.known_hosts import KnownHosts
-from resmon_resources.postgres import PostgresResource
 from resmon_resources.probe.reading import parse_answer
 from resmon_resources.sample_store import (
     Failure,
@@ -36,7 +33,6 @@ from resmon_resources.sample_store import (
     ensure_raw_partitions,
 )
 from resmon_resources.settings import load_settings
-from resmon_resources.ssh_resource import SshResource
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +93,7 @@ def collect_now(
 
 
 def store_outcomes(
-    postgres: PostgresResource,
+    postgres: Database,
     collected: Sequence[Collected],
     *,
     servers: Sequence[Server],
@@ -146,7 +142,7 @@ def store_outcomes(
 def read_and_store(
     servers: Sequence[Server],
     *,
-    postgres: PostgresResource,
+    postgres: Database,
     known_hosts: KnownHosts,
     clock: Callable[[], datetime],
 ) -> tuple[list[Sample | Failure], int]:
@@ -204,43 +200,3 @@ def _read_twice(
 def _failed(server: Server, instant: datetime, cause: Cause, error: Exception) -> Collected:
     """A server that could not be read."""
     return Collected(Failure(server.server_id, server.organization_id, instant, cause, str(error)))
-
-
-class CollectNowConfig(Config):
-    """Which servers to read now."""
-
-    server_ids: list[int] = Field(description="Ids of active servers.")
-
-
-@op(out=Out(list))
-def collect_now_op(
-    context: OpExecutionContext,
-    config: CollectNowConfig,
-    postgres: PostgresResource,
-    ssh: SshResource,
-) -> list[Sample | Failure]:
-    """Read the servers and store what came."""
-    with postgres.connect() as connection:
-        servers = [
-            server for server in list_servers(connection) if server.server_id in config.server_ids
-        ]
-    outcomes, stored = read_and_store(
-        servers, postgres=postgres, known_hosts=ssh.host_keys(), clock=lambda: datetime.now(UTC)
-    )
-    names = {server.server_id: server.name for server in servers}
-    for outcome in outcomes:
-        if isinstance(outcome, Failure):
-            context.log.warning(
-                "server %s: %s: %s", names[outcome.server_id], outcome.cause, outcome.detail
-            )
-    context.add_output_metadata({"servers": len(servers), "stored": stored})
-    return outcomes
-
-
-@job(
-    executor_def=in_process_executor,
-    description="Reads chosen servers now, twice a second apart; behind `resmon collect`.",
-)
-def collect_now_job() -> None:
-    """One op that reads and stores."""
-    collect_now_op()

@@ -14,13 +14,13 @@ import psycopg
 
 from resmon_resources.alert_store import forget_old_conditions
 from resmon_resources.archive_store import ArchiveStore
+from resmon_resources.database import Database
 from resmon_resources.errors import (
     ArchiveDamaged,
     ArchiveUnusable,
     ConfigurationInvalid,
     NotArchived,
 )
-from resmon_resources.postgres import PostgresResource
 from resmon_resources.raw_archive import require_manifest, verify_files
 from resmon_resources.raw_days import lock_day, raw_days
 from resmon_resources.retention_policy import RAW_SAMPLES, Policy, policy_problems, read_policy
@@ -96,7 +96,7 @@ def plan(
     return verdicts
 
 
-def prune(postgres: PostgresResource, rules: Rules, *, verify: Verify | None = None) -> Round:
+def prune(postgres: Database, rules: Rules, *, verify: Verify | None = None) -> Round:
     """Drop every partition that may go, oldest first, each in a transaction of its own.
 
     May be repeated and interrupted: what is dropped is dropped, the rest goes with the next round.
@@ -138,7 +138,7 @@ def usable_policy(connection: psycopg.Connection) -> Policy:
     return policy
 
 
-def take_in_waiting(postgres: PostgresResource, *, now: datetime) -> int:
+def take_in_waiting(postgres: Database, *, now: datetime) -> int:
     """Rows that came too late for days that are there again: move them into raw; how many.
 
     A restore does it by itself; this is for rows that were kept while it ran.
@@ -153,9 +153,7 @@ def take_in_waiting(postgres: PostgresResource, *, now: datetime) -> int:
     return inserted
 
 
-def delete_old_rows(
-    postgres: PostgresResource, policy: Policy, *, as_of: datetime
-) -> dict[str, int]:
+def delete_old_rows(postgres: Database, policy: Policy, *, as_of: datetime) -> dict[str, int]:
     """Delete old rows of tables without partitions, and what the ledger knows of dropped windows.
 
     Kept for ever: ops.raw_hour (a restored day must not begin with revision 1 again, below what
@@ -186,7 +184,7 @@ def delete_old_rows(
     return dict(deleted)
 
 
-def verifier(postgres: PostgresResource, store: ArchiveStore) -> Verify:
+def verifier(postgres: Database, store: ArchiveStore) -> Verify:
     """A function that reads all archived files of a day and compares them with their checksums."""
 
     def verify(day: date) -> str | None:

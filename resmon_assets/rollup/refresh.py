@@ -24,8 +24,9 @@ from resmon_assets.rollup.tree import (
 from resmon_assets.tier.refresh import read_periods, server_slices
 from resmon_assets.window_refresh import Computed, refresh_planned
 from resmon_assets.windows import Outcome, Plan, WindowTable, refuse_gone
-from resmon_resources.postgres import PostgresResource, Snapshot
+from resmon_resources.postgres import PostgresResource
 from resmon_resources.postgres_connection import load_query
+from resmon_resources.postgres_frames import Snapshot
 from resmon_resources.window_ledger import SLOT
 
 MAXIMUM_SLICE_ROWS = 2_000_000

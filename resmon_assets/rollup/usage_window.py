@@ -36,8 +36,9 @@ from resmon_assets.rollup.usage_rules import broken_rules
 from resmon_assets.window_refresh import store_rows
 from resmon_assets.windows import Outcome, WindowTable, read_stored, refuse_red
 from resmon_resources.errors import RawGone, WindowRefused
-from resmon_resources.postgres import PostgresResource, Snapshot
+from resmon_resources.postgres import PostgresResource
 from resmon_resources.postgres_connection import load_query
+from resmon_resources.postgres_frames import Snapshot
 from resmon_resources.window_ledger import current_revisions, window_states
 
 _LOG = logging.getLogger(__name__)

@@ -23,8 +23,9 @@ from resmon_assets.window_refresh import store_rows
 from resmon_assets.window_runs import day_asset
 from resmon_assets.windows import Outcome, WindowTable, raw_revision
 from resmon_resources.errors import RawGone
-from resmon_resources.postgres import PostgresResource, Snapshot
+from resmon_resources.postgres import PostgresResource
 from resmon_resources.postgres_connection import load_query
+from resmon_resources.postgres_frames import Snapshot
 
 MAXIMUM_SLICE_ROWS = 2_000_000
 """Rows of raw held at a time, about 0.4 GiB: a day of 2,300 servers with three mounts."""

@@ -15,8 +15,9 @@ from resmon_assets.tier.statistics import bucket_statistics
 from resmon_assets.tier.storage import stored_form
 from resmon_assets.window_refresh import Computed, refresh_planned
 from resmon_assets.windows import Outcome, Plan, WindowTable, refuse_gone
-from resmon_resources.postgres import PostgresResource, Snapshot
+from resmon_resources.postgres import PostgresResource
 from resmon_resources.postgres_connection import load_query
+from resmon_resources.postgres_frames import Snapshot
 from resmon_resources.window_ledger import SLOT
 
 MAXIMUM_SLICE_ROWS = 3_000_000

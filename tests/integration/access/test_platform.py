@@ -8,8 +8,9 @@ import pytest
 
 from resmon_assets.naming import TIER_1HOUR
 from resmon_resources import migrations
-from resmon_resources.postgres import PostgresResource, copy_frame, copy_rows
+from resmon_resources.postgres import PostgresResource
 from resmon_resources.postgres_connection import open_connection
+from resmon_resources.postgres_frames import copy_frame, copy_rows
 from tests.fixtures_postgres import SQL_PATH
 from tests.integration.access.conftest import ADMIN, PLATFORM, grant
 from tests.integration.access.tenants import ACME, DAY, PARENTS, add_rows

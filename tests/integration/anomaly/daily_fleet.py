@@ -9,7 +9,8 @@ import polars as pl
 
 from resmon_assets.frames import METRICS, STATISTICS, TIER_ROWS, schema_of
 from resmon_assets.naming import TIER_1DAY, table_of
-from resmon_resources.postgres import PostgresResource, copy_frame
+from resmon_resources.postgres import PostgresResource
+from resmon_resources.postgres_frames import copy_frame
 from resmon_resources.window_ledger import mark_red, record_window
 from tests.one_database import Statements
 

@@ -15,7 +15,8 @@ from resmon_assets.anomaly.refresh import REPORTS, SOURCE, Carried, refresh_repo
 from resmon_assets.frames import METRICS, STATISTICS, TIER_ROWS, schema_of
 from resmon_assets.windows import Outcome
 from resmon_resources import inventory
-from resmon_resources.postgres import PostgresResource, copy_frame
+from resmon_resources.postgres import PostgresResource
+from resmon_resources.postgres_frames import copy_frame
 from resmon_resources.window_ledger import record_window, window_states
 from tests.one_database import Statements
 

@@ -20,7 +20,8 @@ from resmon_assets.archive.checks import archive_raw_samples_checks
 from resmon_assets.frames import RAW_SAMPLES, schema_of
 from resmon_resources.archive_resource import ArchiveResource
 from resmon_resources.clock import ClockResource
-from resmon_resources.postgres import PostgresResource, copy_frame
+from resmon_resources.postgres import PostgresResource
+from resmon_resources.postgres_frames import copy_frame
 from resmon_resources.raw_days import RawDay, raw_days, unarchived_days
 from resmon_resources.ssh_resource import SshResource
 from tests.one_database import Statements

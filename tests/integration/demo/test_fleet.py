@@ -12,7 +12,8 @@ from psycopg import sql
 
 from resmon_assets.automation import WATCHED, stale_of
 from resmon_assets.demo.analytics import compute_step, steps
-from resmon_assets.demo.history import FleetRow, make_history, read_fleet, register
+from resmon_assets.demo.fleet_row import FleetRow, read_fleet
+from resmon_assets.demo.history import make_history, register
 from resmon_assets.demo.plan import plan_fleet
 from resmon_assets.demo.removal import remove_fleet
 from resmon_assets.rollup import refresh as rollup_refresh

@@ -20,7 +20,7 @@ from resmon_assets.naming import CAPACITY_FORECASTS, HEADROOM, table_of
 from resmon_assets.window_checks import COVERS_FLEET, KEEPS_ORDER, KEEPS_RANGE, judge_stored
 from resmon_resources.clock import ClockResource
 from resmon_resources.errors import WindowRefused
-from resmon_resources.postgres import copy_frame
+from resmon_resources.postgres_frames import copy_frame
 from resmon_resources.retention_policy import read_policy
 from resmon_resources.window_ledger import mark_red, window_states
 from tests.integration.forecast.world import DAY, GIB, NOW, ONE

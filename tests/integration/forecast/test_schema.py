@@ -12,8 +12,9 @@ from resmon_assets.frames import (
     schema_of,
 )
 from resmon_assets.windows import compare_rows
-from resmon_resources.postgres import PostgresResource, copy_frame
+from resmon_resources.postgres import PostgresResource
 from resmon_resources.postgres_connection import load_query
+from resmon_resources.postgres_frames import copy_frame
 
 pytestmark = pytest.mark.integration
 

@@ -20,7 +20,7 @@ from resmon_assets.frames import (
     schema_of,
 )
 from resmon_resources.clock import ClockResource
-from resmon_resources.postgres import copy_frame
+from resmon_resources.postgres_frames import copy_frame
 from resmon_resources.window_ledger import record_window
 from tests.integration.tier.fleet import Fleet
 

@@ -9,16 +9,16 @@ import psycopg
 import pytest
 from polars.testing import assert_frame_equal
 
-from resmon_resources import postgres as postgres_module
-from resmon_resources import postgres_connection
+from resmon_resources import postgres_connection, postgres_frames
 from resmon_resources.errors import (
     ConfigurationInvalid,
     DatabaseError,
     DatabaseTooOld,
     DatabaseUnreachable,
 )
-from resmon_resources.postgres import PostgresResource, copy_frame, copy_rows
+from resmon_resources.postgres import PostgresResource
 from resmon_resources.postgres_connection import advisory_lock, load_query, open_connection
+from resmon_resources.postgres_frames import copy_frame, copy_rows
 
 pytestmark = pytest.mark.integration
 
@@ -186,7 +186,7 @@ def test_copied_frame_comes_back_bit_for_bit(postgres):
 
 def test_empty_and_large_frames_are_copied(postgres, monkeypatch):
     """Lets back: a COPY that fails without rows, or that drops the last slice."""
-    monkeypatch.setattr(postgres_module, "COPY_SLICE_ROWS", 10)
+    monkeypatch.setattr(postgres_frames, "COPY_SLICE_ROWS", 10)
     with postgres.connect() as connection:
         connection.execute("create table public.t (n bigint)")
         assert copy_frame(connection, "public.t", pl.DataFrame(schema={"n": pl.Int64})) == 0

@@ -7,9 +7,9 @@ from datetime import UTC, date, datetime, timedelta
 from dagster import AssetCheckEvaluation, DagsterInstance, ExecuteInProcessResult, materialize
 
 from resmon_assets.archive.days import archive_day
-from resmon_assets.automation import DOWNSTREAM
 from resmon_assets.naming import ARCHIVE_RAW, PRUNED, table_of
 from resmon_assets.retention.assets import pruned_partitions_asset
+from resmon_assets.retention.downstream import DOWNSTREAM
 from resmon_assets.retention.prune import plan
 from resmon_assets.tier.refresh import refresh_window
 from resmon_assets.tier.tiers import TIERS

@@ -10,7 +10,7 @@ from resmon_assets.naming import ROLLUP_1DAY, table_of
 from resmon_assets.rollup.assets import ROLLUP_ASSETS
 from resmon_assets.rollup.checks import ROLLUP_CHECKS
 from resmon_resources.clock import ClockResource
-from resmon_resources.postgres import copy_frame
+from resmon_resources.postgres_frames import copy_frame
 from tests.integration.tier.fleet import LATER, LONG_AGO, Fleet, Run
 from tests.unit.rollup.builders import World
 

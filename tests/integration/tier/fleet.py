@@ -21,7 +21,8 @@ from resmon_assets.raw.schedule import next_instant
 from resmon_assets.tier.assets import TIER_ASSETS
 from resmon_assets.tier.checks import TIER_CHECKS
 from resmon_resources.clock import ClockResource
-from resmon_resources.postgres import PostgresResource, copy_frame
+from resmon_resources.postgres import PostgresResource
+from resmon_resources.postgres_frames import copy_frame
 from tests.one_database import Statements
 
 HOUR = datetime(2026, 3, 1, 5, tzinfo=UTC)

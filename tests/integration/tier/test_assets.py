@@ -14,7 +14,8 @@ from resmon_assets.naming import TIER_1DAY, TIER_1HOUR, TIER_1MIN, TIER_5MIN
 from resmon_assets.tier import refresh
 from resmon_assets.tier.refresh import refresh_window
 from resmon_assets.tier.tiers import TIERS
-from resmon_resources.postgres import PostgresResource, Snapshot
+from resmon_resources.postgres import PostgresResource
+from resmon_resources.postgres_frames import Snapshot
 from resmon_resources.window_ledger import record_window
 from tests.integration.tier.fleet import HOUR, LATER, Fleet, instants_of
 

@@ -11,7 +11,7 @@ from resmon_assets.tier.refresh import refresh_window
 from resmon_assets.tier.tiers import TIERS
 from resmon_assets.window_runs import BucketAsset
 from resmon_resources.errors import SampleUnusable
-from resmon_resources.postgres import copy_frame
+from resmon_resources.postgres_frames import copy_frame
 from tests.integration.tier.fleet import Fleet
 from tests.unit.tier.builders import sample
 

@@ -11,7 +11,8 @@ from resmon_assets.naming import TIER_1MIN
 from resmon_assets.tier.expectation import complete
 from resmon_assets.tier.statistics import bucket_statistics
 from resmon_assets.tier.storage import decode, encode
-from resmon_resources.postgres import PostgresResource, copy_frame
+from resmon_resources.postgres import PostgresResource
+from resmon_resources.postgres_frames import copy_frame
 from resmon_resources.sample_reader import columns_of, stream_rows
 from tests.integration.tier.fleet import HOUR, Fleet
 from tests.unit.tier.builders import raw_frame, sample

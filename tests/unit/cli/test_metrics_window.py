@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from resmon_cli.metrics import auto_granularity, window_of
-from resmon_cli.times import parse_time
+from resmon_cli.metrics import auto_granularity
+from resmon_cli.times import parse_time, window_of
 from resmon_resources.errors import ConfigurationInvalid
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
