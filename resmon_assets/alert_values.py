@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from resmon_resources.alert_records import Observation, Rule, Subject
-from resmon_resources.alert_words import duration_words
 from resmon_resources.inventory import Server
 from resmon_resources.sample_store import Failure, FileSystemUsage, Sample
+from resmon_resources.words import bytes_words, duration_words
 
 CPU, MEMORY, DISK = "cpu_high", "memory_high", "disk_high"
 FILE_SYSTEM = "file_system_high"
@@ -38,9 +38,6 @@ SUSPICIOUS_GAPS = 3
 
 FILE_SYSTEMS_EVERY = timedelta(minutes=5)
 """As in raw/collector.py: one row per mount in each five minutes."""
-
-_PIB_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
-_STEP = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,14 +197,13 @@ def is_reboot(before: int | None, uptime: int | None, *, passed_seconds: float) 
 def reboot_observation(subject: Subject, seen: Seen, sample: Sample) -> Observation:
     """A reboot in words; 1 at the first sample after it."""
     booted = sample.collected_at - timedelta(seconds=sample.uptime_seconds or 0)
-    before = timedelta(seconds=seen.uptime_seconds or 0)
     return Observation(
         subject,
         sample.collected_at,
         1.0,
         reason=(
             f"{subject.name} was started anew at {booted:%Y-%m-%d %H:%M:%S} UTC; "
-            f"it had run for {duration_words(before)}"
+            f"it had run for {duration_words(seen.uptime_seconds or 0)}"
         ),
         details={
             "booted_at": booted.isoformat(),
@@ -228,15 +224,6 @@ def after_item(seen: Seen, item: Sample | Failure) -> Seen:
 def gap_of(server: Server) -> timedelta:
     """How far apart two values of a server may be and still belong to one stretch."""
     return timedelta(seconds=SUSPICIOUS_GAPS * server.interval_seconds)
-
-
-def bytes_words(value: float) -> str:
-    """Bytes in the unit that suits: "98.2 TiB"."""
-    unit = 0
-    while value >= _STEP and unit < len(_PIB_UNITS) - 1:
-        value /= _STEP
-        unit += 1
-    return f"{value:.1f}".removesuffix(".0") + f" {_PIB_UNITS[unit]}"
 
 
 def _known(value: float | None) -> float | None:

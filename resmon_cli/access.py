@@ -14,6 +14,7 @@ from resmon_cli.connection import data_connection
 from resmon_resources import access, inventory
 from resmon_resources.access import RoleAccess
 from resmon_resources.settings import load_settings
+from resmon_resources.words import counted
 
 EVERYTHING = "(everything)"
 
@@ -57,8 +58,8 @@ def grant(role: str, organization: str | None, *, is_all: bool) -> None:
     what = "everything" if organization is None else f"{organization} with all below it"
     click.echo(
         f"{role} reads {what}{'' if is_new else ' already'}: "
-        f"{_count(len(seen.organizations), 'organization')}, "
-        f"{_count(seen.server_count, 'server')} in all."
+        f"{counted(len(seen.organizations), 'organization')}, "
+        f"{counted(seen.server_count, 'server')} in all."
     )
     for line in _remarks(seen):
         render.note(line)
@@ -175,8 +176,8 @@ def _show(seen: RoleAccess) -> None:
         render.console().print(table)
     later = ", and those to come" if seen.sees_everything else ""
     click.echo(
-        f"{seen.role_name} was granted {_count(len(seen.organizations), 'organization')}{later}, "
-        f"{_count(seen.server_count, 'server')}."
+        f"{seen.role_name} was granted {counted(len(seen.organizations), 'organization')}{later}, "
+        f"{counted(seen.server_count, 'server')}."
     )
     for line in _remarks(seen):
         click.echo(line)
@@ -192,8 +193,3 @@ def _check_one_given(organization: str | None, *, is_all: bool) -> None:
     if (organization is None) != is_all:
         msg = "Say what: either ORGANIZATION or --all."
         raise click.UsageError(msg)
-
-
-def _count(number: int, noun: str) -> str:
-    """`1 server`, `2 servers`."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -24,6 +24,7 @@ from resmon_resources.alert_routes import Route, RouteSettings
 from resmon_resources.errors import ConfigurationInvalid, RouteInvalid
 from resmon_resources.service_urls import parse_target, read_urls, readers_problem, scheme_of
 from resmon_resources.settings import load_settings
+from resmon_resources.words import counted
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -318,14 +319,12 @@ def _waiting_text(route: Route, now: datetime) -> str:
 
 def _ago(moment: datetime | None, now: datetime) -> str:
     """`12 min ago`."""
-    if moment is None:
-        return render.NOTHING
-    return f"{render.duration_text((now - moment).total_seconds())} ago"
+    return render.NOTHING if moment is None else render.ago_text(moment, now=now)
 
 
 def _count(number: int, noun: str) -> str:
     """`1 message waits`, `2 messages wait`."""
-    return f"1 {noun} waits" if number == 1 else f"{number} {noun}s wait"
+    return f"{counted(number, noun)} {'waits' if number == 1 else 'wait'}"
 
 
 def _json_of(route: Route) -> dict[str, object]:

@@ -4,7 +4,6 @@ Belongs here: arguments and output. What a silence holds back is decided in
 resmon_assets/alert/planning.py, when a window is in resmon_resources/time_windows.py.
 """
 
-import difflib
 import getpass
 import re
 import zoneinfo
@@ -27,6 +26,7 @@ from resmon_resources.alert_records import SEVERITIES
 from resmon_resources.errors import ConfigurationInvalid, SilenceUnknown
 from resmon_resources.postgres_connection import load_query
 from resmon_resources.time_windows import WEEK, Weekly, next_occurrence, occurrence_at
+from resmon_resources.words import suggestion
 
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 MAINTENANCE_PREFIX = "m"
@@ -283,9 +283,7 @@ def _zone_of(name: str) -> zoneinfo.ZoneInfo:
     known = zoneinfo.available_timezones()
     if name in known:
         return zoneinfo.ZoneInfo(name)
-    spelt = {one.lower(): one for one in known}
-    close = difflib.get_close_matches(name.lower(), spelt, n=1, cutoff=0.5)
-    hint = f" Did you mean {spelt[close[0]]}?" if close else ""
+    hint = suggestion(name, known)
     msg = f"{name!r} is not a time zone that is known here.{hint} Give a name like Europe/Berlin."
     raise ConfigurationInvalid(msg)
 

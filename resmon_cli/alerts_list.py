@@ -14,7 +14,7 @@ import psycopg
 from rich.markup import escape
 from rich.text import Text
 
-from resmon_assets.alert.messages import links_of
+from resmon_assets.alert.links import links_of
 from resmon_cli import render
 from resmon_cli.connection import data_connection
 from resmon_cli.times import parse_time

@@ -16,6 +16,7 @@ from resmon_resources.embedded_postgres import data_url
 from resmon_resources.errors import DatabaseError
 from resmon_resources.postgres_connection import open_connection
 from resmon_resources.settings import load_settings
+from resmon_resources.words import first_line
 
 
 @contextmanager
@@ -41,9 +42,8 @@ def data_connection() -> Iterator[psycopg.Connection[Any]]:
         )
         raise DatabaseError(msg) from error
     except psycopg.Error as error:
-        told = (str(error).splitlines() or [type(error).__name__])[0]
         msg = (
-            f"The database refused or lost a statement: {told}. Nothing of it was written. "
-            "Try again; when it stays, look at the database's log."
+            f"The database refused or lost a statement: {first_line(error)}. Nothing of it was "
+            "written. Try again; when it stays, look at the database's log."
         )
         raise DatabaseError(msg) from error

@@ -13,8 +13,10 @@ from psycopg.rows import class_row
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from resmon_cli import render
 from resmon_cli.render import FittingTable
 from resmon_resources.postgres_connection import load_query
+from resmon_resources.words import counted
 
 STATUSES = ("error", "critical", "warning", "waiting", "healthy")
 """Worst first; `waiting` means that it never answered, and its retries are not used up."""
@@ -34,7 +36,6 @@ _STYLES = {
 }
 _SPARE = ("organization", "load", "net out", "net in", "disk %", "memory %")
 _EVERYTHING = 1_000_000
-_UNIT_STEP = 1024.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,49 +96,14 @@ def read_servers(
         ).fetchall()
 
 
-def share_pct(used: int | None, total: int | None) -> float | None:
-    """Used share in percent; None when a part is unknown or the total is zero."""
-    if used is None or total is None or total == 0:
-        return None
-    return 100.0 * used / total
-
-
-def format_pct(value: float | None) -> str:
-    """`12.3`, or a dash."""
-    return "-" if value is None else f"{value:.1f}"
-
-
-def format_rate(value: float | None) -> str:
-    """Bytes per second in binary units: `1.5 KiB/s`, or a dash."""
-    if value is None:
-        return "-"
-    for unit in ("B/s", "KiB/s", "MiB/s"):
-        if value < _UNIT_STEP:
-            return f"{value:.0f} {unit}" if unit == "B/s" else f"{value:.1f} {unit}"
-        value /= _UNIT_STEP
-    return f"{value:.1f} GiB/s"
-
-
-def format_age(instant: datetime | None, *, now: datetime) -> str:
-    """How old a sample is: `7 s`, `3 min`, `5 h`, `2 d`, or a dash."""
-    if instant is None:
-        return "-"
-    seconds = max(0, int((now - instant).total_seconds()))
-    for limit, divisor, unit in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
-        if seconds < limit:
-            return f"{seconds // divisor} {unit}"
-    return f"{seconds // 86_400} d"
-
-
 def summary(fleet: Fleet, *, now: datetime) -> str:
     """One line about all servers."""
     if fleet.server_count == 0:
         return "No server is under collection."
     parts = [f"{fleet.counts[name]} {name}" for name in STATUSES if fleet.counts.get(name)]
-    noun = "server" if fleet.server_count == 1 else "servers"
-    age = format_age(fleet.last_metrics_at, now=now)
+    age = _age_text(fleet.last_metrics_at, now=now)
     sample = "no sample yet" if fleet.last_metrics_at is None else f"newest sample {age} old"
-    return f"{fleet.server_count} {noun}: {', '.join(parts)}; {sample}"
+    return f"{counted(fleet.server_count, 'server')}: {', '.join(parts)}; {sample}"
 
 
 def server_table(
@@ -157,12 +123,12 @@ def server_table(
             Text(row.name),
             Text(row.organization),
             Text(row.status, style=_STYLES.get(row.status, "")),
-            format_age(row.last_metrics_at, now=now),
-            format_pct(row.cpu_pct),
-            format_pct(share_pct(row.memory_used_bytes, row.memory_total_bytes)),
-            format_pct(share_pct(row.disk_used_bytes, row.disk_total_bytes)),
-            format_rate(row.network_in_bytes_per_second),
-            format_rate(row.network_out_bytes_per_second),
+            _age_text(row.last_metrics_at, now=now),
+            _pct_text(row.cpu_pct),
+            _pct_text(render.share_pct(row.memory_used_bytes, row.memory_total_bytes)),
+            _pct_text(render.share_pct(row.disk_used_bytes, row.disk_total_bytes)),
+            render.rate_text(row.network_in_bytes_per_second),
+            render.rate_text(row.network_out_bytes_per_second),
             "-" if row.load_1m is None else f"{row.load_1m:.2f}",
             Text(row.cause or ""),
         )
@@ -202,9 +168,19 @@ def describe_server(row: ServerRow, *, now: datetime) -> str:
     name = f"{row.name} ({row.organization})"
     if row.status == "error":
         return f"{name}: error, {row.cause or 'unknown cause'}"
-    memory = format_pct(share_pct(row.memory_used_bytes, row.memory_total_bytes))
-    disk = format_pct(share_pct(row.disk_used_bytes, row.disk_total_bytes))
+    memory = _pct_text(render.share_pct(row.memory_used_bytes, row.memory_total_bytes))
+    disk = _pct_text(render.share_pct(row.disk_used_bytes, row.disk_total_bytes))
     return (
-        f"{name}: {row.status}, CPU {format_pct(row.cpu_pct)} %, memory {memory} %, disk {disk} %, "
-        f"sample {format_age(row.last_metrics_at, now=now)} old"
+        f"{name}: {row.status}, CPU {_pct_text(row.cpu_pct)} %, memory {memory} %, disk {disk} %, "
+        f"sample {_age_text(row.last_metrics_at, now=now)} old"
     )
+
+
+def _pct_text(value: float | None) -> str:
+    """`12.3`: the heading says what it is."""
+    return render.number_text(value, digits=1)
+
+
+def _age_text(instant: datetime | None, *, now: datetime) -> str:
+    """How old a sample is."""
+    return render.duration_text(None if instant is None else (now - instant).total_seconds())

@@ -6,7 +6,6 @@ wrong when it cannot be, and writing a result that appears only when it is compl
 """
 
 import csv
-import difflib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import NoReturn
 import polars as pl
 
 from resmon_resources.errors import FileUnusable
+from resmon_resources.words import listed, suggestion
 
 CSV_ENDINGS = (".csv",)
 PARQUET_ENDINGS = (".parquet", ".pq")
@@ -132,9 +132,9 @@ def only_metrics(frame: pl.DataFrame, metrics: Sequence[str], *, path: Path) -> 
     present: list[str] = frame["metric"].unique(maintain_order=True).to_list()
     for metric in metrics:
         if metric not in present:
-            close = difflib.get_close_matches(metric, present, n=1)
-            hint = f" Did you mean {close[0]}?" if close else ""
-            msg = f"{path} has no metric {metric}.{hint} It has: {_listed(present)}."
+            hint = suggestion(metric, present)
+            has = listed(present, most=_LISTED_NAMES)
+            msg = f"{path} has no metric {metric}.{hint} It has: {has}."
             raise FileUnusable(msg, path=str(path))
     return frame.filter(pl.col("metric").is_in(list(metrics)))
 
@@ -204,20 +204,15 @@ def _ending_of(path: Path, verb: str) -> str:
     raise FileUnusable(msg, path=str(path))
 
 
-def _listed(names: Sequence[str]) -> str:
-    """Names for a message, the first of many."""
-    more = f" and {len(names) - _LISTED_NAMES} more" if len(names) > _LISTED_NAMES else ""
-    return ", ".join(names[:_LISTED_NAMES]) + more
-
-
 def _check_columns(path: Path, present: Sequence[str], needed: Sequence[str]) -> None:
     """All columns that are needed are there, or a message that names them."""
     missing = [name for name in needed if name not in present]
     if not missing:
         return
     columns = "column" if len(missing) == 1 else "columns"
+    has = listed(present, most=_LISTED_NAMES)
     msg = (
-        f"{path} lacks the {columns} {', '.join(missing)}. It has: {_listed(list(present))}. "
+        f"{path} lacks the {columns} {', '.join(missing)}. It has: {has}. "
         f"Needed in long form, one value per row: {', '.join(needed)}; rename yours to these."
     )
     if len(present) == 1 and any(mark in present[0] for mark in (";", "\t", "|")):

@@ -33,7 +33,7 @@ from resmon_resources.errors import ConfigurationInvalid, DatabaseUnreachable
 from resmon_resources.retention_policy import read_policy
 from resmon_resources.settings import load_settings
 from resmon_resources.window_ledger import StaleWindow
-from resmon_resources.words import suggestion
+from resmon_resources.words import listed, suggestion
 
 DEFINITIONS_MODULE = "resmon_assets.definitions"
 """Loaded by name, and with --sync only: nothing imports it."""
@@ -342,10 +342,9 @@ def _end(plan: Plan, result: Mapping[str, Wish]) -> None:
     is_bad = False
     if sum(plan.refused.values()):
         days = [day.isoformat() for day in plan.missing_days]
-        more = f" and {len(days) - _LISTED_DAYS} more" if len(days) > _LISTED_DAYS else ""
         render.note(
             f"Refused {sum(plan.refused.values())} windows, which stay as they are: raw of "
-            f"{', '.join(days[:_LISTED_DAYS])}{more} is gone. Bring a day back with: "
+            f"{listed(days, most=_LISTED_DAYS)} is gone. Bring a day back with: "
             "resmon archive restore DAY"
         )
         is_bad = True

@@ -18,21 +18,20 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from resmon_resources.words import bytes_column, short_duration
+
 NOTHING = "-"
 """Shown for what was not measured; zero is shown as zero."""
 
 Cell = str | Text
 """What a cell of a table may hold."""
 
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
-_KIBI = 1024.0
 _WIDTH_WITHOUT_TERMINAL = 160
 """A pipe has no width; most tables fit into this without a fold, and `grep` wants whole lines."""
 _UNBOUNDED = 10_000
 _LONGEST_WORD = 40
 """What is longer without a blank (paths, URLs) may be cut."""
 _SHORTEST_CUT = 8
-_MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _CRITICAL_PCT, _WARNING_PCT = 90.0, 75.0
 
 STATUS_STYLES: Mapping[str, str] = {
@@ -51,14 +50,7 @@ STATUS_STYLES: Mapping[str, str] = {
 
 def bytes_text(value: float | None) -> str:
     """`1.5 GiB`; binary units, three significant digits at most."""
-    if value is None:
-        return NOTHING
-    number = float(value)
-    for unit in _UNITS[:-1]:
-        if abs(number) < _KIBI:
-            return _scaled(number, unit)
-        number /= _KIBI
-    return _scaled(number, _UNITS[-1])
+    return NOTHING if value is None else bytes_column(value)
 
 
 def rate_text(bytes_per_second: float | None) -> str:
@@ -91,16 +83,12 @@ def used_text(used: float | None, total: float | None) -> str:
 
 def duration_text(seconds: float | None) -> str:
     """`45 s`, `12 min`, `3.5 h`, `12 d`: one unit, for ages and uptimes."""
-    if seconds is None:
-        return NOTHING
-    size = abs(seconds)
-    if size < 2 * _MINUTE:
-        return f"{round(seconds)} s"
-    if size < 2 * _HOUR:
-        return f"{seconds / _MINUTE:.0f} min"
-    if size < 2 * _DAY:
-        return f"{seconds / _HOUR:.1f} h"
-    return f"{seconds / _DAY:.0f} d"
+    return NOTHING if seconds is None else short_duration(seconds)
+
+
+def ago_text(moment: datetime, *, now: datetime) -> str:
+    """`12 min ago`."""
+    return f"{short_duration((now - moment).total_seconds())} ago"
 
 
 def number_text(value: float | None, *, digits: int = 2) -> str:
@@ -213,13 +201,6 @@ def print_json(value: object) -> None:
 def note(message: str) -> None:
     """A remark that is not part of the result: to standard error."""
     click.echo(message, err=True)
-
-
-def _scaled(number: float, unit: str) -> str:
-    """Number and unit; whole bytes, else one decimal below a hundred."""
-    if unit == "B" or abs(number) >= 100:  # noqa: PLR2004
-        return f"{number:.0f} {unit}"
-    return f"{number:.1f} {unit}"
 
 
 def _json_of(value: object) -> object:

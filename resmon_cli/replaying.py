@@ -47,6 +47,7 @@ from resmon_resources.alert_rules import RuleBook, check_change, read_rule_book
 from resmon_resources.errors import ConfigurationInvalid, InventoryInvalid
 from resmon_resources.inventory import Organization, Server
 from resmon_resources.postgres_frames import FrameDatabase
+from resmon_resources.words import counted, listed
 
 TABLE_SUBJECTS = 30
 """Subjects of the table; programs get all of them."""
@@ -338,7 +339,7 @@ def _total_text(outcome: Outcome) -> str:
         return "no alert."
     still = sum(one.is_open for one in outcome.subjects)
     return (
-        f"{_count(outcome.opened_count, 'alert')} of {len(outcome.subjects)}, "
+        f"{counted(outcome.opened_count, 'alert')} of {len(outcome.subjects)}, "
         f"{outcome.flapped_count} of them within {FLAP_WITHIN // timedelta(minutes=1)} min of the "
         f"one before; {render.duration_text(60 * outcome.open_minutes)} open in all, the longest "
         f"{render.duration_text(60 * outcome.longest_minutes)}; at most {outcome.most_open} at "
@@ -355,7 +356,7 @@ def _difference_lines(done: Replayed) -> list[str]:
     fewer = "fewer" if found.opened_count < 0 else "more"
     less = "less" if found.open_minutes < 0 else "more"
     lines = [
-        f"Difference: {_count(abs(found.opened_count), 'alert')} {fewer}, {minutes} {less} open."
+        f"Difference: {counted(abs(found.opened_count), 'alert')} {fewer}, {minutes} {less} open."
         if found.opened_count or found.open_minutes
         else "Difference: none."
     ]
@@ -364,8 +365,7 @@ def _difference_lines(done: Replayed) -> list[str]:
         ("Alerts only with the change", found.only_after),
     ):
         if named:
-            more = f" and {len(named) - NAMED} more" if len(named) > NAMED else ""
-            lines.append(f"{words}: {', '.join(named[:NAMED])}{more}.")
+            lines.append(f"{words}: {listed(named, most=NAMED)}.")
     return lines
 
 
@@ -376,7 +376,7 @@ def _source_lines(done: Replayed) -> list[str]:
         for source, span in done.found.stored.items()
     )
     lines = [
-        f"Judged: {done.now.value_count:,} values of {_count(done.now.judged_count, 'subject')}"
+        f"Judged: {done.now.value_count:,} values of {counted(done.now.judged_count, 'subject')}"
         f"{f', from {told}' if told else ''}."
     ]
     if any(source in done.found.stored for source in ("1min", "5min")):
@@ -386,21 +386,16 @@ def _source_lines(done: Replayed) -> list[str]:
         days = [f"{start:%Y-%m-%d}" for start, _ in done.found.missing]
         shown = ", ".join(days) if len(days) <= NAMED else f"{days[0]} to {days[-1]}"
         lines.append(
-            f"Nothing is stored of {_count(len(days), 'day')} ({shown}): not collected, or beyond "
+            f"Nothing is stored of {counted(len(days), 'day')} ({shown}): not collected, or beyond "
             "what is kept (resmon retention show)."
         )
     silent = len(done.request.servers) - done.now.judged_count
     if done.rule in REPLAYED[:3] and silent > 0:
         lines.append(
-            f"{_count(silent, 'server')} of {len(done.request.servers)} had no value, or the rule "
+            f"{counted(silent, 'server')} of {len(done.request.servers)} had no value, or the rule "
             "is off for it."
         )
     return lines
-
-
-def _count(number: int, noun: str) -> str:
-    """`1 alert`, `2 alerts`."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _json_of(done: Replayed) -> dict[str, object]:
@@ -495,7 +490,7 @@ def _draw(done: Replayed, rule_of: RuleOf, path: Path) -> None:
     numbers = {subject.key: number for number, subject in found.subjects.items()}
     panels = [
         Panel(
-            f"{one.subject.name}: {_count(one.opened_count, 'alert')}, "
+            f"{one.subject.name}: {counted(one.opened_count, 'alert')}, "
             f"{render.duration_text(60 * one.open_minutes)} open",
             values.filter(pl.col("subject") == numbers[one.subject.key]).select("at", "value"),
             rule_of(owners[one.subject.key]),
@@ -511,7 +506,7 @@ def _draw(done: Replayed, rule_of: RuleOf, path: Path) -> None:
     except OSError as error:
         msg = f"Writing {path} failed: {error.strerror or error}. Choose another --picture."
         raise ConfigurationInvalid(msg) from error
-    render.note(f"Wrote the picture of {_count(len(panels), 'subject')} to {path}.")
+    render.note(f"Wrote the picture of {counted(len(panels), 'subject')} to {path}.")
 
 
 def _owner_of(done: Replayed, one: SubjectOutcome) -> Owner:

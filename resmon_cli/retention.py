@@ -20,6 +20,7 @@ from resmon_resources.errors import ConfigurationInvalid
 from resmon_resources.retention_policy import Policy, days_text, read_policy, set_policy
 from resmon_resources.retention_store import Rules, Verdict, table_sizes
 from resmon_resources.too_late import WaitingDay, waiting_days
+from resmon_resources.words import counted
 
 ROUND_AT = timedelta(hours=1, minutes=10)
 """Time of day (UTC) of the daily round, as retention_schedule has it."""
@@ -198,14 +199,14 @@ def remarks(verdicts: Sequence[Verdict], rules: Rules) -> list[str]:
     when = f"The round of {rules.now:%Y-%m-%d %H:%M} UTC"
     if going:
         size = render.bytes_text(sum(verdict.freed_bytes for verdict in going))
-        lines = [f"{when} drops {_count(len(going), 'partition')} and frees {size}."]
+        lines = [f"{when} drops {counted(len(going), 'partition')} and frees {size}."]
     else:
         lines = [f"{when} drops nothing."]
     kept = held_back(verdicts)
     if kept:
         first = kept[0]
         lines.append(
-            f"{_count(len(kept), 'partition')} older than the policy must stay, the first "
+            f"{counted(len(kept), 'partition')} older than the policy must stay, the first "
             f"{first.partition.table} of {first.partition.start:%Y-%m-%d}: "
             f"{'; '.join(blocker.detail for blocker in first.blockers)}."
         )
@@ -221,11 +222,6 @@ def waiting_lines(waiting: Sequence[WaitingDay]) -> list[str]:
         if item.kept_until is not None
     ]
     return lines
-
-
-def _count(number: int, noun: str) -> str:
-    """`1 partition`, `2 partitions`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _table_json(

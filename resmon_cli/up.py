@@ -58,6 +58,7 @@ from resmon_resources.process_limits import (
     read_limits,
 )
 from resmon_resources.settings import Settings, load_settings
+from resmon_resources.words import first_line
 
 DEFINITIONS_MODULE = "resmon_assets.definitions"
 """What the code server loads; also named in the project's workspace.yaml."""
@@ -438,7 +439,7 @@ class Platform:
             rows, fleet, alerts = self._reader.read(limit=limit, now=now)
         except psycopg.Error as error:
             if not self._is_silent:
-                reason = (str(error).splitlines() or ["no reason given"])[0]
+                reason = first_line(error)
                 self._screen.say(f"The database does not answer ({reason}); trying again")
             self._is_silent = True
             return

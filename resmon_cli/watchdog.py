@@ -31,6 +31,7 @@ from resmon_resources.postgres_connection import load_query
 from resmon_resources.sending import Sender
 from resmon_resources.service_urls import parse_target, read_urls, scheme_of
 from resmon_resources.settings import Settings
+from resmon_resources.words import first_line
 
 LOOK_SECONDS = 5.0
 HEARTBEAT_SECONDS = 60.0
@@ -303,7 +304,7 @@ class _Probe:
                 self._connection = psycopg.connect(self._conninfo, autocommit=True)
             return self._connection.execute(load_query("ops", query), values).fetchone()
         except psycopg.Error as error:
-            self.problem = (str(error).splitlines() or ["no reason given"])[0]
+            self.problem = first_line(error)
             self.close()
             return None
 

@@ -5,7 +5,6 @@ a role. That a role sees no more is row-level security's matter (sql/repeatable/
 clock.
 """
 
-import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from psycopg.rows import class_row
 from resmon_resources.errors import AccessRefused, RoleUnknown
 from resmon_resources.inventory import Organization, find_organization, list_organizations
 from resmon_resources.postgres_connection import load_query
+from resmon_resources.words import listed, suggestion
 
 READER = "resmon_reader"
 _OUR_ROLES = ("resmon_owner", "resmon_writer", READER)
@@ -191,8 +191,7 @@ def find_role(connection: psycopg.Connection[Any], role_name: str) -> Role:
     if role is not None:
         return role
     known = [name for (name,) in connection.execute("select rolname::text from pg_roles")]
-    close = difflib.get_close_matches(role_name, known, n=1, cutoff=0.6)
-    hint = f" Did you mean {close[0]}?" if close else ""
+    hint = suggestion(role_name, known)
     msg = (
         f"There is no role {role_name!r} on this server.{hint} Make one as a superuser: "
         f"create role {quoted(role_name)} login in role {READER}; and give it a password with "
@@ -247,8 +246,8 @@ def problems_of(role: Role, reach: Sequence[Reach]) -> list[str]:
         names = [one.name for one in reach if one.right_name == right_name]
         if names:
             problems.append(
-                f"{name} {words} {_listed(names)}. Take the right away (revoke), from PUBLIC or "
-                "from the role that it comes by."
+                f"{name} {words} {listed(names, most=_NAMED)}. Take the right away (revoke), "
+                "from PUBLIC or from the role that it comes by."
             )
     if any(one.right_name == "call" for one in reach):
         problems.append(
@@ -356,9 +355,3 @@ def _nothing_to_revoke(
     what = "any grant" if organization is None else f"a grant of {organization}"
     rest = f"It has: {', '.join(has)}." if has else "It has none."
     return f"{role_name} does not have {what}. {rest} `resmon access list` shows all of them."
-
-
-def _listed(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    rest = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")

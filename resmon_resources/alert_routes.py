@@ -4,7 +4,6 @@ Belongs here: the statements on alert.routes and on alert.deliveries by a person
 is in notifier.py; where the URLs of a route are is in service_urls.py.
 """
 
-import difflib
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -21,6 +20,7 @@ from resmon_resources.alert_rules import read_rule_book
 from resmon_resources.errors import RouteInvalid, RouteUnknown
 from resmon_resources.postgres_connection import load_query
 from resmon_resources.service_urls import parse_target
+from resmon_resources.words import suggestion
 
 DEAD_SHOWN = timedelta(days=7)
 """Dead letters of this time are listed."""
@@ -131,8 +131,7 @@ def find_route(connection: psycopg.Connection[Any], name: str, *, now: datetime)
     """
     known = {route.route: route for route in read_routes(connection, now=now)}
     if name not in known:
-        close = difflib.get_close_matches(name, known, n=1)
-        hint = f" Did you mean {close[0]}?" if close else ""
+        hint = suggestion(name, known)
         names = ", ".join(known) or "none yet; make one with: resmon alert route add"
         msg = f"There is no route {name}.{hint} Routes: {names}."
         raise RouteUnknown(msg)

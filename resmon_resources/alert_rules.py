@@ -4,7 +4,6 @@ Belongs here: which setting wins, what a rule may be, and the statements on aler
 alert.rule_settings. How a rule judges a value is in resmon_assets/alerting.py. Asks no clock.
 """
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -19,6 +18,7 @@ from psycopg.types.json import Jsonb
 from resmon_resources.alert_records import SEVERITIES, Level, Rule, Severity
 from resmon_resources.errors import RuleInvalid, RuleUnknown
 from resmon_resources.postgres_connection import load_query
+from resmon_resources.words import suggestion
 
 SubjectKind = Literal[
     "server", "file_system", "quota", "series", "collector", "table", "job", "route", "group"
@@ -221,8 +221,7 @@ class RuleBook:
         """
         found = self._shipped.get(name)
         if found is None:
-            close = difflib.get_close_matches(name, self._shipped, n=1, cutoff=0.5)
-            hint = f" Did you mean {close[0]}?" if close else ""
+            hint = suggestion(name, self._shipped)
             msg = f"There is no alert rule {name!r}.{hint} There are: {', '.join(self.names)}."
             raise RuleUnknown(msg)
         return found

@@ -5,11 +5,9 @@ give the words itself (`Observation.reason`); these are taken where it does not.
 """
 
 from dataclasses import dataclass
-from datetime import timedelta
 
 from resmon_resources.alert_records import Transition
-
-_MINUTE, _HOUR, _DAY = 60, 3_600, 86_400
+from resmon_resources.words import duration_words
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,28 +78,14 @@ def words_of(transition: Transition, unit: str, *, direction: str = "above") -> 
 def value_words(value: float, unit: str) -> str:
     """A value with its unit: "97.3 %", "2 days", "5 minutes"."""
     if unit == "seconds":
-        return duration_words(timedelta(seconds=value))
+        return duration_words(value)
     number = f"{value:.1f}".removesuffix(".0")
     return f"{number} {'%' if unit == 'percent' else unit}".rstrip()
 
 
-def duration_words(duration: timedelta) -> str:
-    """A duration in its largest unit, with the next one below: "2 hours 5 minutes"."""
-    seconds = round(duration.total_seconds())
-    if seconds < _MINUTE:
-        return _counted(seconds, "second")
-    if seconds < _HOUR:
-        return _counted(seconds // _MINUTE, "minute")
-    large, small = (_HOUR, _MINUTE) if seconds < _DAY else (_DAY, _HOUR)
-    names = ("hour", "minute") if seconds < _DAY else ("day", "hour")
-    rest = seconds % large // small
-    words = _counted(seconds // large, names[0])
-    return f"{words} {_counted(rest, names[1])}" if rest else words
-
-
 def _of_fact(fact: _Fact, transition: Transition) -> str:
     """The sentence of a rule that is met or not."""
-    lasted = transition.at - transition.began_at
+    lasted = (transition.at - transition.began_at).total_seconds()
     name = transition.subject.name
     if transition.kind == "resolved":
         return f"{fact.end.format(name=name)}, after {duration_words(lasted)}"
@@ -114,7 +98,7 @@ def _of_value(transition: Transition, unit: str, direction: str) -> str:
     """The sentence of a rule that measures something."""
     noun = _NOUNS.get(transition.rule, f"{transition.rule} of {{name}}")
     noun = noun.format(name=transition.subject.name)
-    lasted = transition.at - transition.began_at
+    lasted = (transition.at - transition.began_at).total_seconds()
     now = "" if transition.value is None else value_words(transition.value, unit)
     limit = f"at or {direction} {value_words(transition.trigger, unit)}"
     if transition.kind == "resolved":
@@ -130,8 +114,3 @@ def _of_value(transition: Transition, unit: str, direction: str) -> str:
     if not lasted:
         return f"{noun} is {limit}{shown}"
     return f"{noun} has been {limit} for {duration_words(lasted)}{shown}"
-
-
-def _counted(number: int, noun: str) -> str:
-    """A number with its noun."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

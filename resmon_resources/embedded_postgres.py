@@ -38,6 +38,7 @@ from resmon_resources.errors import (
 )
 from resmon_resources.settings import Settings
 from resmon_resources.state_folder import claim_state_folder
+from resmon_resources.words import first_line
 
 POSTGRES_MAJOR = "18"
 SUPERUSER = "resmon"
@@ -259,7 +260,7 @@ def ensure_dagster_database(settings: Settings) -> None:
             return
         msg = (
             f"Looking for Dagster's database {name} on "
-            f"{urlsplit(target).hostname or 'the local socket'} failed: {_first_line(error)}. "
+            f"{urlsplit(target).hostname or 'the local socket'} failed: {first_line(error)}. "
             "Check RESMON_POSTGRES_DSN and RESMON_DAGSTER_POSTGRES_DSN."
         )
         raise DatabaseUnreachable(msg) from error
@@ -845,11 +846,6 @@ def _with_plain_scheme(dsn: str) -> str:
     return (
         "postgresql://" + dsn.removeprefix("postgres://") if dsn.startswith("postgres://") else dsn
     )
-
-
-def _first_line(error: BaseException) -> str:
-    """First line of an error's text."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _first_number(lines: Sequence[str]) -> int | None:

@@ -5,7 +5,6 @@ server (who was to be collected when) are kept by the database on each change, a
 or port, or a removal, drops its pinned host key there. Asks no clock.
 """
 
-import difflib
 import re
 import socket
 from collections.abc import Iterable, Sequence
@@ -25,6 +24,7 @@ from resmon_resources.errors import (
 )
 from resmon_resources.postgres_connection import load_query
 from resmon_resources.proxy_jump import format_proxy_jump, parse_proxy_jump
+from resmon_resources.words import counted, suggestion
 
 Transport = Literal["ssh", "local"]
 ServerState = Literal["active", "paused", "offline", "deleted"]
@@ -170,7 +170,7 @@ def find_organization(connection: psycopg.Connection[Any], name: str) -> Organiz
     for organization in organizations:
         if organization.name == name:
             return organization
-    hint = _suggestion([name], [organization.name for organization in organizations])
+    hint = suggestion(name, [organization.name for organization in organizations], most=3)
     msg = f"There is no organization {name!r}.{hint} `resmon org list` shows all of them."
     raise OrganizationUnknown(msg)
 
@@ -227,8 +227,8 @@ def remove_organization(connection: psycopg.Connection[Any], name: str) -> None:
     children, servers = row or (0, 0)
     if children or servers:
         msg = (
-            f"Cannot remove the organization {name}: it has {_count(servers, 'server')} and "
-            f"{_count(children, 'organization')} below it. Remove or move these first "
+            f"Cannot remove the organization {name}: it has {counted(servers, 'server')} and "
+            f"{counted(children, 'organization')} below it. Remove or move these first "
             f"(`resmon server list --organization {name}`, `resmon org move`)."
         )
     else:
@@ -605,21 +605,5 @@ def _unknown_servers(missing: Sequence[str], known: Iterable[str]) -> str:
     """Message about names that no server has."""
     listed = ", ".join(repr(name) for name in missing)
     noun = "server" if len(missing) == 1 else "servers"
-    hint = _suggestion(missing, known)
+    hint = suggestion(missing, known, most=3)
     return f"There is no {noun} {listed}.{hint} `resmon server list` shows all of them."
-
-
-def _suggestion(missing: Iterable[str], known: Iterable[str]) -> str:
-    """' Did you mean …?' with the names closest to the missing ones; empty when none is close."""
-    choices = {name.lower(): name for name in known}
-    close = [
-        choices[match]
-        for name in missing
-        for match in difflib.get_close_matches(name.lower(), list(choices), n=3, cutoff=0.6)
-    ]
-    return f" Did you mean {', '.join(dict.fromkeys(close))}?" if close else ""
-
-
-def _count(number: int, noun: str) -> str:
-    """`1 server`, `2 servers`."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

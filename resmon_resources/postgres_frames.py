@@ -19,6 +19,7 @@ from psycopg import sql
 from resmon_resources.database import Database
 from resmon_resources.errors import DatabaseError, DatabaseUnreachable
 from resmon_resources.postgres_connection import SESSION_SETTINGS, connection_string
+from resmon_resources.words import first_line
 
 COPY_SLICE_ROWS = 100_000
 """Rows turned into CSV at a time; bounds the memory of a write."""
@@ -201,7 +202,7 @@ def _open_reader(url: str, *, snapshot: str) -> Iterator[adbc.Connection]:
         reader = adbc.connect(connection_string(url), autocommit=True)
     except adbc_driver_manager.Error as error:
         msg = (
-            f"Opening a second connection to PostgreSQL for reading failed: {_first_line(error)}. "
+            f"Opening a second connection to PostgreSQL for reading failed: {first_line(error)}. "
             "Check max_connections."
         )
         raise DatabaseUnreachable(msg) from error
@@ -243,7 +244,7 @@ def _conform(
         return frame.select([pl.col(name).cast(dtype) for name, dtype in schema.items()])
     except pl.exceptions.PolarsError as error:
         msg = (
-            f"A query's values do not fit their declared types: {_first_line(error)}. It began: "
+            f"A query's values do not fit their declared types: {first_line(error)}. It began: "
             f"{_opening(query)}"
         )
         raise DatabaseError(msg) from error
@@ -286,7 +287,7 @@ def _table_identifier(table: str) -> sql.Identifier:
 def _unread(error: BaseException, query: str) -> str:
     """Message about a query that failed."""
     return (
-        f"Reading from PostgreSQL failed: {_first_line(error)}. The query began: {_opening(query)}"
+        f"Reading from PostgreSQL failed: {first_line(error)}. The query began: {_opening(query)}"
     )
 
 
@@ -294,8 +295,3 @@ def _opening(query: str) -> str:
     """The first words of a query, comments left out."""
     lines = [line for line in query.splitlines() if not line.lstrip().startswith("--")]
     return " ".join(" ".join(lines).split())[:120]
-
-
-def _first_line(error: BaseException) -> str:
-    """First line of an error's text."""
-    return (str(error).splitlines() or [type(error).__name__])[0]

@@ -4,7 +4,6 @@ Belongs here: the resources that can be limited, the notation of a limit, the st
 the statements on inventory.quotas. What is used is computed in resmon_assets/rollup. Asks no clock.
 """
 
-import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from psycopg.rows import class_row
 from resmon_resources.errors import QuotaInvalid
 from resmon_resources.inventory import NONE, find_organization
 from resmon_resources.postgres_connection import load_query
+from resmon_resources.words import suggestion
 
 Resource = Literal[
     "servers", "cpu_cores", "memory_bytes", "storage_bytes", "bandwidth_bytes_per_month"
@@ -104,8 +104,7 @@ def parse_resource(text: str) -> Resource:
     found = [resource for resource in RESOURCES if resource.startswith(wanted) and wanted]
     if len(found) == 1:
         return found[0]
-    close = difflib.get_close_matches(wanted, RESOURCES, n=1, cutoff=0.5)
-    hint = f" Did you mean {close[0]}?" if close else ""
+    hint = suggestion(wanted, RESOURCES)
     msg = f"{text!r} is no resource that can be limited.{hint} There are: {', '.join(RESOURCES)}."
     raise QuotaInvalid(msg)
 

@@ -9,16 +9,15 @@ template PAGER at the route PAGER.title.j2, then title.j2, then the shipped one.
 """
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
-from urllib.parse import quote
 
 import jinja2
 from jinja2.sandbox import SandboxedEnvironment
 
+from resmon_assets.alert.links import links_of
 from resmon_resources.alert_content import (
     AlertShown,
     Compose,
@@ -28,6 +27,7 @@ from resmon_resources.alert_content import (
     json_of,
 )
 from resmon_resources.alert_records import SEVERITIES
+from resmon_resources.words import one_line, short_duration
 
 CHANNELS = ("title", "text", "markdown", "html", "short")
 """Forms of a message; each is a template."""
@@ -40,33 +40,6 @@ TITLE_CHARACTERS = 120
 LATE_AFTER = timedelta(minutes=10)
 """From this age on a message says itself that it comes late."""
 
-_ASSETS = {
-    "quota": "rollup/organization_resource_usage",
-    "anomaly": "anomaly/anomaly_reports",
-    "disk_full_soon": "forecast/capacity_forecasts",
-    "archive_failed": "archive/raw_samples",
-    "collector_behind": "raw/server_resource_metrics",
-}
-_SAMPLES, _ALERTS = "raw/server_resource_metrics", "alert/alerts"
-"""What to look at in Dagster when an alert names no run: of servers by samples, of all others."""
-
-_MOUNT_SQL = (
-    "select * from resmon.filesystem_usage where server_id = {server} and mount = {mount} "
-    "and collected_at >= {start} and collected_at < {until} order by collected_at"
-)
-_ANOMALY_SQL = (
-    "select * from resmon.anomaly_reports where server_id = {server} "
-    "and started_at >= {start} and started_at < {until} order by started_at"
-)
-_SERVER_SQL = "select * from resmon.server_metrics(array[{server}], {start}, {until})"
-_QUOTA_SQL = (
-    "select * from resmon.organization_resource_usage where organization_id = {organization} "
-    "and bucket_start >= {start} and bucket_start < {until} order by bucket_start"
-)
-_ORGANIZATION_SQL = "select * from resmon.latest(p_organization_id => {organization})"
-
-_MARGIN = timedelta(hours=1)
-_MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _MARKDOWN = str.maketrans({c: f"\\{c}" for c in "\\`*_{}[]<>()#+!|~"} | {"@": "@\u200b"})
 _TONES: Mapping[str, Literal["info", "warning", "failure"]] = {
     "info": "info",
@@ -178,14 +151,14 @@ def context_of(envelope: Envelope, *, ui_url: str) -> dict[str, Any]:
         "decided_at": content.decided_at,
         "at": envelope.at,
         "is_late": envelope.at - content.decided_at > LATE_AFTER,
-        "late": duration_text((envelope.at - content.decided_at).total_seconds()),
+        "late": short_duration((envelope.at - content.decided_at).total_seconds()),
         "severity": worst_severity(content),
         "alerts": alerts,
         "is_single": len(alerts) == 1 and content.kind != "digest",
         "changes": list(Counter(alert["change_words"] for alert in alerts).items()),
         "alert_count": max(content.alert_count, len(alerts)),
-        "counts": [(clean(name), count) for name, count in content.counts],
-        "remarks": [clean(remark) for remark in content.remarks],
+        "counts": [(one_line(name), count) for name, count in content.counts],
+        "remarks": [one_line(remark) for remark in content.remarks],
         "problems": (),
         "ui_url": ui_url,
     }
@@ -201,71 +174,25 @@ def _alert_context(alert: AlertShown, at: datetime, ui_url: str) -> dict[str, An
         "rule": alert.rule,
         "rule_words": alert.rule.replace("_", " "),
         "severity": alert.severity,
-        "subject": clean(alert.subject),
-        "subject_name": clean(alert.subject_name),
+        "subject": one_line(alert.subject),
+        "subject_name": one_line(alert.subject_name),
         "was": "It was: " if alert.change == "resolved" else "",
-        "reason": clean(alert.reason),
+        "reason": one_line(alert.reason),
         "began_at": alert.began_at,
         "opened_at": alert.opened_at,
         "resolved_at": alert.resolved_at,
-        "resolved_by": clean(alert.resolved_by or ""),
-        "acknowledged_by": clean(alert.acknowledged_by or ""),
-        "age": duration_text((at - alert.began_at).total_seconds()),
-        "lasted": duration_text((end - alert.began_at).total_seconds()),
+        "resolved_by": one_line(alert.resolved_by or ""),
+        "acknowledged_by": one_line(alert.acknowledged_by or ""),
+        "age": short_duration((at - alert.began_at).total_seconds()),
+        "lasted": short_duration((end - alert.began_at).total_seconds()),
         "value": value_text(alert.value, alert.unit),
         "peak_value": value_text(alert.peak_value, alert.unit),
         "trigger_value": value_text(alert.trigger_value, alert.unit),
-        "server_name": clean(alert.server_name or ""),
-        "organization_name": clean(alert.organization_name or ""),
-        "details": {clean(name): clean(value) for name, value in alert.details.items()},
+        "server_name": one_line(alert.server_name or ""),
+        "organization_name": one_line(alert.organization_name or ""),
+        "details": {one_line(name): one_line(value) for name, value in alert.details.items()},
         "links": links_of(alert, at=at, ui_url=ui_url),
     }
-
-
-def links_of(alert: AlertShown, *, at: datetime, ui_url: str) -> dict[str, str]:
-    """Where to go from an alert: `ui` (Dagster), `sql`, `show` and `acknowledge` (commands).
-
-    Args:
-        alert: the alert.
-        at: now; the SQL covers an hour before it began up to the end, at most.
-        ui_url: of Dagster's UI.
-
-    Returns:
-        Those that make sense for its rule; empty where there is none.
-    """
-    run_id, asset = alert.details.get("run_id"), alert.details.get("asset")
-    if run_id:
-        ui = f"{ui_url}/runs/{quote(str(run_id), safe='')}"
-    else:
-        usual = _SAMPLES if alert.server_id is not None else _ALERTS
-        path = str(asset or _ASSETS.get(alert.rule, usual)).replace(".", "/")
-        ui = f"{ui_url}/assets/{quote(path)}"
-    until = min(alert.resolved_at or at, alert.began_at + timedelta(days=7)) + _MARGIN
-    is_open = alert.change != "resolved" and not alert.acknowledged_by
-    return {
-        "ui": ui,
-        "sql": _sql(alert, alert.began_at - _MARGIN, until),
-        "show": f"resmon alert show {alert.alert_id}",
-        "acknowledge": f"resmon alert ack {alert.alert_id}" if is_open else "",
-    }
-
-
-def _sql(alert: AlertShown, start: datetime, until: datetime) -> str:
-    """The query that shows the data behind an alert; empty where there is none."""
-    mount = alert.details.get("mount")
-    query = ""
-    if alert.server_id is not None:
-        query = _MOUNT_SQL if mount else _SERVER_SQL
-        query = _ANOMALY_SQL if alert.rule == "anomaly" else query
-    elif alert.organization_id is not None:
-        query = _QUOTA_SQL if alert.rule == "quota" else _ORGANIZATION_SQL
-    return query.format(
-        server=alert.server_id,
-        organization=alert.organization_id,
-        mount=_literal(clean(mount)),
-        start=_literal(_stamp(start)),
-        until=_literal(_stamp(until)),
-    )
 
 
 def fields_of(envelope: Envelope, *, ui_url: str, title: str) -> dict[str, Any]:
@@ -306,18 +233,6 @@ def change_words(alert: AlertShown) -> str:
     }[alert.change]
 
 
-def duration_text(seconds: float) -> str:
-    """`45 s`, `12 min`, `3.5 h`, `12 d`."""
-    size = max(0.0, seconds)
-    if size < 2 * _MINUTE:
-        return f"{round(size)} s"
-    if size < 2 * _HOUR:
-        return f"{size / _MINUTE:.0f} min"
-    if size < 2 * _DAY:
-        return f"{size / _HOUR:.1f} h"
-    return f"{size / _DAY:.0f} d"
-
-
 def value_text(value: float | None, unit: str) -> str:
     """`97.3 %`, `12 days`; empty where there is none."""
     if value is None or unit in ("failing", "urgency"):
@@ -331,17 +246,9 @@ def utc_text(moment: datetime) -> str:
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
 
 
-def clean(value: object) -> str:
-    """A text of one line without control characters: no new headers, no reversed names."""
-    kept = (
-        c if unicodedata.category(c) not in ("Cc", "Cf", "Zl", "Zp") else " " for c in str(value)
-    )
-    return " ".join("".join(kept).split())
-
-
 def _line(text: str, characters: int) -> str:
     """One line, cut with a sign where it is too long."""
-    line = clean(text)
+    line = one_line(text)
     return line if len(line) <= characters else f"{line[: characters - 1]}…"
 
 
@@ -360,7 +267,7 @@ def _tone(content: Content) -> Literal["info", "warning", "failure", "success"]:
 def _headers(envelope: Envelope) -> dict[str, str]:
     """Of an e-mail: the number, and what makes a conversation of opening, reminders and end."""
     ids: Sequence[int] = [alert.alert_id for alert in envelope.content.alerts]
-    headers = {"X-Resmon-Route": clean(envelope.route)}
+    headers = {"X-Resmon-Route": one_line(envelope.route)}
     if envelope.number:
         headers["X-Resmon-Delivery"] = str(envelope.number)
     if len(ids) == 1:
@@ -371,13 +278,3 @@ def _headers(envelope: Envelope) -> dict[str, str]:
 def _place(severity: str) -> int:
     """Position of a severity, from the least urgent."""
     return [*SEVERITIES].index(severity) if severity in SEVERITIES else -1
-
-
-def _stamp(moment: datetime) -> str:
-    """A moment as SQL takes it, to the minute."""
-    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M}Z"
-
-
-def _literal(text: str) -> str:
-    """A text as an SQL literal."""
-    return "'" + text.replace("'", "''") + "'"

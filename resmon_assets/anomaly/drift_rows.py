@@ -11,6 +11,7 @@ import polars as pl
 from resmon_assets.anomaly.daily import DAY
 from resmon_assets.anomaly.drift import RULES, Drift, Rule
 from resmon_assets.frames import DEGRADATION_ROWS, schema_of
+from resmon_resources.words import bytes_words
 
 DETECTOR = "drift"
 
@@ -127,17 +128,9 @@ def _amount(value: float, rule: Rule) -> str:
     """A value of a rule for a person."""
     if rule.unit == "percent":
         return f"{value:.0f} {'points' if rule.kind == 'spread_drift' else '%'}"
-    return bytes_text(value)
+    return bytes_words(value)
 
 
 def _pace(value: float, rule: Rule) -> str:
     """A daily rise for a person."""
-    return f"{value:.1f} points" if rule.unit == "percent" else bytes_text(value)
-
-
-def bytes_text(value: float) -> str:
-    """Bytes for a person: 6.6 GiB, 420 MiB."""
-    for unit, size in (("TiB", 2.0**40), ("GiB", 2.0**30)):
-        if abs(value) >= size:
-            return f"{value / size:.1f} {unit}"
-    return f"{value / 2.0**20:.0f} MiB"
+    return f"{value:.1f} points" if rule.unit == "percent" else bytes_words(value)

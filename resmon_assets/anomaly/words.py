@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from resmon_assets.frames import WHOLE_SERVER
+from resmon_resources.words import digits, in_byte_unit, in_unit
 
 NAMES = {
     "cpu_pct": "CPU",
@@ -17,9 +18,6 @@ NAMES = {
     "network_out_bytes_per_second": "network out",
 }
 """What a person calls a metric."""
-
-_UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
-_STEP = 1024
 
 WARNING_SCORE = 2 / 3
 """Twice as far from what is usual as where an alarm begins: scores are r / (1 + r)."""
@@ -101,7 +99,7 @@ def change_percent(peak: float | None, baseline: float | None) -> float | None:
 def quantity(metric: str, value: float) -> str:
     """A value with its unit: "91 %", "8.12 GiB", "3.1 MiB/s"."""
     number, unit = _scaled(metric, value)
-    return f"{_digits(number)} {unit}"
+    return f"{digits(number)} {unit}"
 
 
 def _now(level: Level) -> str:
@@ -114,7 +112,7 @@ def _usual(level: Level) -> str:
     low, high = level.low, level.high
     if low is not None and high is not None and not low <= level.value <= high:
         _, unit = _scaled(level.metric, max(abs(low), abs(high)))
-        ends = [_digits(_in_unit(level.metric, end, unit)) for end in (low, high)]
+        ends = [digits(_in_unit(level.metric, end, unit)) for end in (low, high)]
         told = ends[0] if ends[0] == ends[1] else "-".join(ends)
         return f"usually {told} {unit} at this hour"
     if level.baseline is not None:
@@ -129,18 +127,14 @@ def _off(value: float, baseline: float, metric: str) -> str:
     if change is None:
         return f"{mean} in the hour before"
     side = "above" if change > 0 else "below"
-    return f"{_digits(abs(change))} % {side} the mean of the hour before ({mean})"
+    return f"{digits(abs(change))} % {side} the mean of the hour before ({mean})"
 
 
 def _scaled(metric: str, value: float) -> tuple[float, str]:
     """The value in a unit that a person reads, and that unit."""
     if metric == WHOLE_SERVER or metric.endswith("_pct"):
         return value, "%"
-    number, unit = float(value), _UNITS[0]
-    for larger in _UNITS[1:]:
-        if abs(number) < _STEP:
-            break
-        number, unit = number / _STEP, larger
+    number, unit = in_byte_unit(value)
     return number, f"{unit}/s" if metric.endswith("_per_second") else unit
 
 
@@ -148,12 +142,4 @@ def _in_unit(metric: str, value: float, unit: str) -> float:
     """The value in a unit that `_scaled` gave."""
     if metric.endswith("_pct"):
         return value
-    return float(value / _STEP ** _UNITS.index(unit.removesuffix("/s")))
-
-
-def _digits(number: float) -> str:
-    """Three significant digits, no more than two after the point, and no zeros at the end."""
-    size = abs(number)
-    decimals = 0 if size >= 100 or size == 0 else 1 if size >= 10 else 2  # noqa: PLR2004
-    text = f"{number:.{decimals}f}"
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    return in_unit(value, unit.removesuffix("/s"))

@@ -15,7 +15,8 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
-from resmon_assets.alert.messages import composer, links_of
+from resmon_assets.alert.links import links_of
+from resmon_assets.alert.messages import composer
 from resmon_resources.alert_content import AlertShown, Content, json_of
 from resmon_resources.notifier import Delivered, deliver_due
 from resmon_resources.postgres import PostgresResource

@@ -14,11 +14,10 @@ from resmon_assets.alert.messages import (
     CHANNELS,
     SHORT_CHARACTERS,
     TITLE_CHARACTERS,
-    clean,
     composer,
-    duration_text,
 )
 from resmon_resources.alert_content import AlertShown, Content, Envelope, Message
+from resmon_resources.words import one_line
 
 AT = datetime(2026, 3, 1, 12, 0, 30, tzinfo=UTC)
 UI = "http://ui.example.org"
@@ -187,14 +186,7 @@ def test_any_name_leaves_one_line_of_bounded_length(name: str) -> None:
     message = made(replace(SHOWN, subject_name=name, reason=name, organization_name=name))
     for line, limit in ((message.title, TITLE_CHARACTERS), (message.short, SHORT_CHARACTERS)):
         assert len(line) <= limit
-        assert line == clean(line)
-
-
-@given(st.text())
-def test_cleaning_is_done_once(text: str) -> None:
-    """Would let back: control characters that appear only after the first cleaning."""
-    assert clean(clean(text)) == clean(text)
-    assert len(clean(text).splitlines()) <= 1
+        assert line == one_line(line)
 
 
 def test_own_templates_come_before_the_shipped(tmp_path: Path) -> None:
@@ -241,12 +233,3 @@ def test_a_template_that_is_nowhere_is_told(tmp_path: Path) -> None:
     """Would let back: a route whose template is misspelt, and nobody hears of it."""
     assert "pagre" in made(SHOWN, templates=tmp_path, template="pagre").problems[0]
     assert "RESMON_TEMPLATES" in made(SHOWN, template="pagre").problems[0]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(-5, "0 s"), (45, "45 s"), (720, "12 min"), (12_600, "3.5 h"), (12 * 86_400, "12 d")],
-)
-def test_durations_have_one_unit(seconds: float, text: str) -> None:
-    """Would let back: an age below zero, or one that nobody can read."""
-    assert duration_text(seconds) == text

@@ -154,12 +154,3 @@ def test_what_is_remembered_follows_each_instant() -> None:
 def test_the_server_of_a_subject_is_in_its_key(key: str, expected: int | None) -> None:
     """Would let back: conditions of another kind taken for those of a server."""
     assert values.server_id_of(key) == expected
-
-
-@pytest.mark.parametrize(
-    ("value", "words"),
-    [(0, "0 B"), (1536, "1.5 KiB"), (98 * TIB, "98 TiB"), (3 * 2**60, "3072 PiB")],
-)
-def test_bytes_are_told_in_the_unit_that_suits(value: int, words: str) -> None:
-    """Would let back: "107752139522048 free"."""
-    assert values.bytes_words(value) == words

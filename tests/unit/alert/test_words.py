@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from resmon_resources.alert_records import Subject, Transition, TransitionKind
-from resmon_resources.alert_words import duration_words, value_words, words_of
+from resmon_resources.alert_words import value_words, words_of
 
 AT = datetime(2026, 11, 2, 9, 30, tzinfo=UTC)
 
@@ -95,24 +95,6 @@ def test_a_rule_that_looks_down_says_below() -> None:
     assert words_of(change, "days", direction="below") == (
         "time until web-1 /var is full is at or below 90 days (now 2 days)"
     )
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [
-        (0, "0 seconds"),
-        (1, "1 second"),
-        (59.6, "1 minute"),
-        (119, "1 minute"),
-        (3600, "1 hour"),
-        (7500, "2 hours 5 minutes"),
-        (86_400, "1 day"),
-        (3 * 86_400 + 7_200, "3 days 2 hours"),
-    ],
-)
-def test_a_duration_has_its_two_largest_units(seconds: float, words: str) -> None:
-    """Would let back: "0.04 days" and "260000 seconds"."""
-    assert duration_words(timedelta(seconds=seconds)) == words
 
 
 def test_values_carry_their_unit() -> None:

@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime, timedelta
 
-import pytest
 from rich.console import Console
 
 from resmon_cli.live import (
@@ -11,10 +10,7 @@ from resmon_cli.live import (
     Fleet,
     ServerRow,
     describe_server,
-    format_age,
-    format_rate,
     server_table,
-    share_pct,
     summary,
 )
 
@@ -52,40 +48,6 @@ def shown(*rows: ServerRow, fleet: Fleet, width: int = 140) -> str:
     with console.capture() as capture:
         console.print(server_table(rows, fleet, now=NOW, notes=("a note",)))
     return capture.get()
-
-
-@pytest.mark.parametrize(
-    ("used", "total", "expected"),
-    [(1, 4, 25.0), (0, 4, 0.0), (None, 4, None), (1, None, None), (0, 0, None)],
-)
-def test_share(used: int | None, total: int | None, expected: float | None) -> None:
-    """Would let back: zero shown as unknown, or a division by zero in a container without disk."""
-    assert share_pct(used, total) == expected
-
-
-@pytest.mark.parametrize(
-    ("value", "text"),
-    [
-        (None, "-"),
-        (0.0, "0 B/s"),
-        (1023.0, "1023 B/s"),
-        (1536.0, "1.5 KiB/s"),
-        (3 * 1024.0**2, "3.0 MiB/s"),
-        (5 * 1024.0**4, "5120.0 GiB/s"),
-    ],
-)
-def test_rate(value: float | None, text: str) -> None:
-    """Would let back: rates off by 1024 at a border of units."""
-    assert format_rate(value) == text
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(-3, "0 s"), (119, "119 s"), (120, "2 min"), (7200, "2 h"), (172_800, "2 d")],
-)
-def test_age(seconds: int, text: str) -> None:
-    """Would let back: a negative age when a clock steps."""
-    assert format_age(NOW - timedelta(seconds=seconds), now=NOW) == text
 
 
 def test_the_table_shows_zero_as_zero_and_unknown_as_a_dash() -> None:

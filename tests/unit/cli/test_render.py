@@ -38,7 +38,7 @@ def test_bytes(value: float | None, text: str) -> None:
         (120, "2 min"),
         (7200, "2.0 h"),
         (2 * 86400, "2 d"),
-        (-5, "-5 s"),
+        (-5, "0 s"),
         (-0.01, "0 s"),
     ],
 )
