@@ -11,6 +11,8 @@ import click
 
 from resmon_cli import render
 from resmon_cli.connection import data_connection
+from resmon_cli.lazy import NamedGroup
+from resmon_cli.options import table_or_json
 from resmon_resources import access, inventory
 from resmon_resources.access import RoleAccess
 from resmon_resources.settings import load_settings
@@ -18,12 +20,8 @@ from resmon_resources.words import counted
 
 EVERYTHING = "(everything)"
 
-_FORMAT = click.option(
-    "--format", "output_format", type=click.Choice(["table", "json"]), default="table"
-)
 
-
-@click.group("access")
+@click.group("access", cls=NamedGroup)
 def access_command() -> None:
     """Which roles of PostgreSQL read which organizations.
 
@@ -90,13 +88,13 @@ def revoke(role: str, organization: str | None, *, is_all: bool) -> None:
 
 
 @access_command.command("list")
-@_FORMAT
-def list_all(output_format: str) -> None:
+@table_or_json
+def list_all(*, as_json: bool) -> None:
     """Show all grants."""
     with data_connection() as connection:
         grants = access.list_grants(connection)
         paths = {o.organization_id: o.path for o in inventory.list_organizations(connection)}
-    if output_format == "json":
+    if as_json:
         render.print_json(
             [
                 {
@@ -133,8 +131,8 @@ def list_all(output_format: str) -> None:
 
 @access_command.command("check")
 @click.argument("role")
-@_FORMAT
-def check(role: str, output_format: str) -> None:
+@table_or_json
+def check(role: str, *, as_json: bool) -> None:
     """Show what ROLE sees, and what lets it see or do more.
 
     Exit status 1 when something does: a superuser, BYPASSRLS, membership of a role that sees every
@@ -142,7 +140,7 @@ def check(role: str, output_format: str) -> None:
     """
     with data_connection() as connection:
         seen = access.check_access(connection, role, is_embedded=load_settings().is_embedded)
-    if output_format == "json":
+    if as_json:
         render.print_json(
             {
                 "role_name": seen.role_name,

@@ -3,7 +3,6 @@
 Belongs here: arguments and output. The statements are in resmon_resources/alert_routes.py.
 """
 
-import getpass
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -15,6 +14,8 @@ from rich.markup import escape
 
 from resmon_cli import render
 from resmon_cli.connection import data_connection
+from resmon_cli.options import table_or_json
+from resmon_cli.people import account
 from resmon_resources import alert_routes as routes
 from resmon_resources.alert_routes import Waiting
 from resmon_resources.errors import ConfigurationInvalid
@@ -37,14 +38,14 @@ ALL = "all"
     metavar="NUMBER",
     help="Do not send it; `all`: of those that would be listed.",
 )
-@click.option("--format", "output_format", type=click.Choice(["table", "json"]), default="table")
+@table_or_json
 def outbox_command(
     *,
     route: str | None,
     dead: bool,
     retry: tuple[str, ...],
     drop: tuple[str, ...],
-    output_format: str,
+    as_json: bool,
 ) -> None:
     """Messages that wait to be sent, or with --dead those that were given up.
 
@@ -64,7 +65,7 @@ def outbox_command(
         if retry or drop:
             _change(connection, found, retry=retry, drop=drop, now=now)
             return
-    if output_format == "json":
+    if as_json:
         render.print_json([asdict(one) for one in found])
         return
     if not found:
@@ -93,7 +94,7 @@ def _change(
         done = routes.retry_deliveries(connection, numbers, now=now)
         told = "tried again now, for another day"
     else:
-        done = routes.drop_deliveries(connection, numbers, by=getpass.getuser(), now=now)
+        done = routes.drop_deliveries(connection, numbers, by=account(), now=now)
         told = "will not be sent"
     for number in numbers:
         if number in done:

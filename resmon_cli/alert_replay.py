@@ -8,19 +8,19 @@ from typing import Any
 
 import click
 
+from resmon_cli.options import table_or_json, time_range
 from resmon_cli.rule_options import level_options
 
 
 @click.command("replay")
 @click.argument("rule")
-@click.option("--from", "from_text", default="-7d", show_default=True, metavar="TIME")
-@click.option("--to", "to_text", default="now", show_default=True, metavar="TIME")
+@time_range(since="-7d")
 @level_options
 @click.option("--option", "options", multiple=True, metavar="NAME=VALUE", help="What only it has.")
 @click.option("--server", "names", multiple=True, help="Only this server; several: each of them.")
 @click.option("--organization", help="Only this organization with all below it.")
 @click.option("--tag", help="Only servers with this tag.")
-@click.option("--format", "output_format", type=click.Choice(["table", "json"]), default="table")
+@table_or_json
 @click.option(
     "--picture",
     type=click.Path(dir_okay=False, path_type=Path),

@@ -4,7 +4,6 @@ Belongs here: arguments and output. What is stored is in resmon_resources/alert_
 URLs of a route are found in service_urls.py.
 """
 
-import getpass
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -17,6 +16,9 @@ from rich.markup import escape
 
 from resmon_cli import render
 from resmon_cli.connection import data_connection
+from resmon_cli.lazy import NamedGroup
+from resmon_cli.options import table_or_json
+from resmon_cli.people import account
 from resmon_resources import alert_routes as routes
 from resmon_resources import inventory
 from resmon_resources.alert_records import SEVERITIES
@@ -70,7 +72,7 @@ def _route_options(command: _Command) -> _Command:
     return command
 
 
-@click.group("route")
+@click.group("route", cls=NamedGroup)
 def route_command() -> None:
     """Routes: who is told of which alerts, and how many messages in an hour.
 
@@ -97,7 +99,7 @@ def add_command(name: str, *, target: str, **options: Any) -> None:
     now = datetime.now(UTC)
     with data_connection() as connection:
         settings = _settings_of(connection, RouteSettings(target=target), options)
-        routes.add_route(connection, name, settings, created_by=getpass.getuser(), now=now)
+        routes.add_route(connection, name, settings, created_by=account(), now=now)
     click.echo(f"Route {name} is told of {told_text(settings, options.get('organization'))}.")
     for line in target_lines(settings.target):
         render.note(line)
@@ -155,13 +157,13 @@ def set_command(
 
 
 @route_command.command("list")
-@click.option("--format", "output_format", type=click.Choice(["table", "json"]), default="table")
-def list_command(output_format: str) -> None:
+@table_or_json
+def list_command(as_json: bool) -> None:
     """Show all routes, with what waits for them."""
     now = datetime.now(UTC)
     with data_connection() as connection:
         found = routes.read_routes(connection, now=now)
-    if output_format == "json":
+    if as_json:
         render.print_json([_json_of(route) for route in found])
         return
     if not found:
@@ -190,13 +192,13 @@ def list_command(output_format: str) -> None:
 
 @route_command.command("show")
 @click.argument("name")
-@click.option("--format", "output_format", type=click.Choice(["table", "json"]), default="table")
-def show_command(name: str, output_format: str) -> None:
+@table_or_json
+def show_command(name: str, as_json: bool) -> None:
     """Show the route NAME: of what it is told, where its URLs are, what waits for it."""
     now = datetime.now(UTC)
     with data_connection() as connection:
         route = routes.find_route(connection, name, now=now)
-    if output_format == "json":
+    if as_json:
         render.print_json(_json_of(route))
         return
     settings = route.settings

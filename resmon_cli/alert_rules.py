@@ -4,7 +4,6 @@ Belongs here: arguments and output. Which setting wins and what a rule may be is
 resmon_resources/alert_rules.py, how levels and times are written in rule_options.py.
 """
 
-import getpass
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +15,9 @@ from rich.text import Text
 
 from resmon_cli import render
 from resmon_cli.connection import data_connection
+from resmon_cli.lazy import NamedGroup
+from resmon_cli.options import table_or_json
+from resmon_cli.people import account
 from resmon_cli.rule_options import (
     change_of,
     clears_text,
@@ -81,7 +83,7 @@ class Fleet:
         ]
 
 
-@click.group("rule")
+@click.group("rule", cls=NamedGroup)
 def rule_command() -> None:
     """Rules: what is an alert, from which value on, and after how long.
 
@@ -95,9 +97,9 @@ def rule_command() -> None:
 
 @rule_command.command("list")
 @scope_options
-@click.option("--format", "output_format", type=click.Choice(["table", "json"]), default="table")
+@table_or_json
 def list_rules(
-    *, organization: str | None, server: str | None, tag: str | None, output_format: str
+    *, organization: str | None, server: str | None, tag: str | None, as_json: bool
 ) -> None:
     """List the rules as they hold.
 
@@ -110,7 +112,7 @@ def list_rules(
         book = read_rule_book(connection)
         fleet = _fleet(connection)
     keys = _keys_of(scope, book, fleet)
-    if output_format == "json":
+    if as_json:
         render.print_json([_json_of(book, name, keys, fleet) for name in book.names])
         return
     table = render.plain_table(
@@ -141,8 +143,8 @@ def list_rules(
 
 @rule_command.command("show")
 @click.argument("rule")
-@click.option("--format", "output_format", type=click.Choice(["table", "json"]), default="table")
-def show_rule(rule: str, *, output_format: str) -> None:
+@table_or_json
+def show_rule(rule: str, *, as_json: bool) -> None:
     """Show RULE with every setting.
 
     First as it is shipped, then where it is set otherwise, and for how many servers that holds.
@@ -151,7 +153,7 @@ def show_rule(rule: str, *, output_format: str) -> None:
         book = read_rule_book(connection)
         fleet = _fleet(connection)
     shipped = book.shipped(rule)
-    if output_format == "json":
+    if as_json:
         render.print_json(_json_of(book, rule, _keys_of(ALL, book, fleet), fleet))
         return
     click.echo(f"{rule}: {shipped.description}")
@@ -230,7 +232,7 @@ def set_command(
             )
             raise ConfigurationInvalid(msg)
         check_change(before.shipped(rule), change)
-        set_rule(connection, rule, change, scope=scope, changed_by=getpass.getuser(), now=now)
+        set_rule(connection, rule, change, scope=scope, changed_by=account(), now=now)
         after = read_rule_book(connection)
     click.echo(f"{rule} for {fleet.name_of(scope)}: {_change_text(held, change)}.")
     for line in _effect_lines(before, after, rule, scope, fleet):

@@ -4,7 +4,6 @@ Belongs here: arguments and output. What a silence holds back is decided in
 resmon_assets/alert/planning.py, when a window is in resmon_resources/time_windows.py.
 """
 
-import getpass
 import re
 import zoneinfo
 from collections.abc import Mapping
@@ -21,6 +20,9 @@ from resmon_assets.alert.situation import Silence, Situation
 from resmon_cli import render
 from resmon_cli.alerts_list import organization_id_of, server_id_of
 from resmon_cli.connection import data_connection
+from resmon_cli.lazy import NamedGroup
+from resmon_cli.options import table_or_json
+from resmon_cli.people import account, who
 from resmon_cli.times import duration_notation, parse_duration, parse_time
 from resmon_resources.alert_records import SEVERITIES
 from resmon_resources.errors import ConfigurationInvalid, SilenceUnknown
@@ -57,7 +59,7 @@ class _When:
         }
 
 
-@click.group("silence")
+@click.group("silence", cls=NamedGroup)
 def silence_command() -> None:
     """Silences: alerts are opened and resolved as ever, and nobody is told.
 
@@ -108,7 +110,7 @@ def add_silence(**given: Any) -> None:
             "tag": given["tag"],
             "maximum_severity": given["severity"],
             "reason": given["reason"].strip(),
-            "created_by": (given["by"] or "").strip() or getpass.getuser(),
+            "created_by": who(given["by"]),
             "created_at": now,
         }
         is_maintenance = given["maintenance"]
@@ -125,14 +127,14 @@ def add_silence(**given: Any) -> None:
 
 
 @silence_command.command("list")
-@click.option("--format", "output_format", type=click.Choice(["table", "json"]), default="table")
-def list_silences(*, output_format: str) -> None:
+@table_or_json
+def list_silences(*, as_json: bool) -> None:
     """Show silences and maintenance windows that are not over: when each is, and what it holds."""
     now = datetime.now(UTC)
     with data_connection() as connection:
         situation = read_situation(connection, now=now)
         rows = _rows(connection, now=now)
-    if output_format == "json":
+    if as_json:
         render.print_json([_json_of(row, situation, now=now) for row in rows])
         return
     if not rows:
@@ -177,7 +179,7 @@ def remove_silence(number: str) -> None:
     with data_connection() as connection, connection.transaction():
         row = connection.execute(
             load_query("alert", name),
-            {"number": int(found[2]), "now": now, "actor": getpass.getuser()},
+            {"number": int(found[2]), "now": now, "actor": account()},
         ).fetchone()
     kind = "maintenance window" if is_maintenance else "silence"
     if row is None:

@@ -3,7 +3,6 @@
 Belongs here: arguments and output. What each does is in resmon_resources/alert_store.py.
 """
 
-import getpass
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
@@ -15,6 +14,7 @@ from resmon_assets.alert.planner import wake
 from resmon_cli import render
 from resmon_cli.alerts_list import organization_id_of, server_id_of
 from resmon_cli.connection import data_connection
+from resmon_cli.people import who
 from resmon_resources import alert_store
 from resmon_resources.alert_reader import AlertFilter, list_alerts
 from resmon_resources.alert_rules import read_rule_book
@@ -84,9 +84,7 @@ def note_command(alert_id: int, text: str, *, by: str | None) -> None:
         msg = "The note is empty. Give a text: resmon alert note 12 'disk ordered'"
         raise ConfigurationInvalid(msg)
     with data_connection() as connection:
-        alert_store.note(
-            connection, alert_id, text.strip(), actor=_actor(by), now=datetime.now(UTC)
-        )
+        alert_store.note(connection, alert_id, text.strip(), actor=who(by), now=datetime.now(UTC))
     click.echo(f"Alert {alert_id}: noted.")
 
 
@@ -101,7 +99,7 @@ def _change_all(
     **filters: str | None,
 ) -> None:
     """Change each alert for itself and say what became of it; exit status 1 when one failed."""
-    now, actor = datetime.now(UTC), _actor(by)
+    now, actor = datetime.now(UTC), who(by)
     has_failed = False
     with data_connection() as connection:
         for alert_id in _chosen(connection, alert_ids, **filters):
@@ -158,17 +156,3 @@ def _chosen(
         msg = f"No open alert is of {' and '.join(by_options)}. See them with: resmon alert list"
         raise ConfigurationInvalid(msg)
     return sorted(alert.alert_id for alert in found)
-
-
-def _actor(by: str | None) -> str:
-    """Who does it.
-
-    Raises:
-        ConfigurationInvalid: --by is empty.
-    """
-    if by is None:
-        return getpass.getuser()
-    if not by.strip():
-        msg = "--by is empty. Give a name, or leave it out."
-        raise ConfigurationInvalid(msg)
-    return by.strip()

@@ -17,6 +17,7 @@ from rich.text import Text
 from resmon_assets.alert.links import links_of
 from resmon_cli import render
 from resmon_cli.connection import data_connection
+from resmon_cli.options import table_or_json
 from resmon_cli.times import parse_time
 from resmon_resources import inventory
 from resmon_resources.alert_reader import (
@@ -55,7 +56,7 @@ DEFAULT_LIMIT = 100
 @click.option(
     "--limit", type=click.IntRange(1), default=DEFAULT_LIMIT, show_default=True, help="At most."
 )
-@click.option("--format", "output_format", type=click.Choice(["table", "json"]), default="table")
+@table_or_json
 def list_command(
     *,
     states: tuple[str, ...],
@@ -66,7 +67,7 @@ def list_command(
     since_text: str | None,
     is_over_too: bool,
     limit: int,
-    output_format: str,
+    as_json: bool,
 ) -> None:
     """Show alerts that go on, the most urgent first.
 
@@ -95,7 +96,7 @@ def list_command(
             limit=limit + 1,
         )
         found = list_alerts(connection, wanted)
-    if output_format == "json":
+    if as_json:
         render.print_json([asdict(alert) for alert in found[:limit]])
         return
     if not found:
@@ -112,8 +113,8 @@ def list_command(
 
 @click.command("show")
 @click.argument("alert_id", type=click.IntRange(1), metavar="ID")
-@click.option("--format", "output_format", type=click.Choice(["table", "json"]), default="table")
-def show_command(alert_id: int, *, output_format: str) -> None:
+@table_or_json
+def show_command(alert_id: int, *, as_json: bool) -> None:
     """Show alert ID: what it is about, what happened, and who was told when.
 
     Ends with the SQL that shows the data around it and the address in Dagster's UI.
@@ -124,7 +125,7 @@ def show_command(alert_id: int, *, output_format: str) -> None:
         events = read_events(connection, alert_id)
         deliveries = read_deliveries(connection, alert_id)
     links = links_of(alert.as_shown, at=now, ui_url=load_settings().ui_url)
-    if output_format == "json":
+    if as_json:
         render.print_json(
             asdict(alert)
             | {

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from resmon_cli import render
 from resmon_cli.connection import data_connection
+from resmon_cli.options import table_or_json
 from resmon_cli.progress import step_bars
 from resmon_cli.times import UTC_DAY
 from resmon_resources.archive_manifest import Manifest
@@ -56,7 +57,7 @@ class ListedDay:
 
 
 @click.command("list")
-@click.option("--json", "as_json", is_flag=True, help="As JSON.")
+@table_or_json
 def list_command(*, as_json: bool) -> None:
     """Show the archived days, and those that are over and not archived as they are now."""
     store = open_store(load_settings().archive_url)

@@ -3,7 +3,6 @@
 Belongs here: arguments and output. The line is in resmon_resources/authorized_keys.py.
 """
 
-import getpass
 import socket
 
 import click
@@ -11,6 +10,7 @@ import click
 from resmon_assets.raw.collector import target_of
 from resmon_cli import render
 from resmon_cli.connection import data_connection
+from resmon_cli.people import account
 from resmon_resources import inventory
 from resmon_resources.authorized_keys import authorized_keys_line
 from resmon_resources.errors import InventoryInvalid
@@ -42,7 +42,7 @@ def authorize_line_command(name: str, *, sources: tuple[str, ...]) -> None:
     sources = tuple(part for source in sources for part in source.split(","))
     comment = f"resmon@{socket.gethostname()}"
     click.echo(authorized_keys_line(public_key, comment=comment, sources=sources))
-    user = server.user_name or getpass.getuser()
+    user = server.user_name or account()
     render.note(
         f"The key is {label}. Put the line into ~{user}/.ssh/authorized_keys on {server.host}, in "
         f"place of the one that holds this key, and see: resmon server test {name}"

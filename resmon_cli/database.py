@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 import click
 import psycopg
 
+from resmon_cli.connection import told_to_people
 from resmon_cli.environment import (
     prepare_home,
     replace_process,
@@ -19,6 +20,7 @@ from resmon_cli.environment import (
     warn_when_not_running,
 )
 from resmon_cli.guards import HomeLock
+from resmon_cli.lazy import NamedGroup
 from resmon_cli.services import prepare_instance
 from resmon_cli.supervisor import Report, bound_log, restart_delay_seconds
 from resmon_resources import migrations
@@ -138,7 +140,7 @@ class DataServer:
             self._embedded.stop(limit_seconds=STOP_SECONDS)
 
 
-@click.group("db")
+@click.group("db", cls=NamedGroup)
 def db_command() -> None:
     """Migrate the database, open psql, start or stop the embedded server."""
 
@@ -150,7 +152,7 @@ def db_command() -> None:
 def migrate_command(*, check: bool) -> None:
     """Apply the pending migrations and changed functions, views and grants."""
     settings = load_settings()
-    with open_connection(data_url(settings)) as connection:
+    with told_to_people(), open_connection(data_url(settings)) as connection:
         if check:
             _check_schema(connection, settings)
             return

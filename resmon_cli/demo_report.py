@@ -16,6 +16,7 @@ from resmon_assets.demo.findings import Findings, read_findings
 from resmon_assets.demo.fleet_row import read_fleet
 from resmon_cli import render
 from resmon_cli.connection import data_connection
+from resmon_cli.options import table_or_json
 from resmon_resources.errors import ConfigurationInvalid
 
 _SHOWN_ALARMS = 10
@@ -23,26 +24,26 @@ _TOLD_WIDTH = 70
 
 
 @click.command("status")
-@click.option("--json", "is_json", is_flag=True, help="For machines.")
-def status_command(*, is_json: bool) -> None:
+@table_or_json
+def status_command(*, as_json: bool) -> None:
     """Show how far the demo fleet is made, and what was planted in it."""
     with data_connection() as connection:
         if read_fleet(connection) is None:
-            if is_json:
+            if as_json:
                 render.print_json(None)
                 return
             render.note("There is no demo fleet. Make one with: resmon demo create")
             return
         found = read_findings(connection)
-    if is_json:
+    if as_json:
         render.print_json(_json_of(found))
         return
     show_status(found)
 
 
 @click.command("check")
-@click.option("--json", "is_json", is_flag=True, help="For machines.")
-def check_command(*, is_json: bool) -> None:
+@table_or_json
+def check_command(*, as_json: bool) -> None:
     """Compare anomaly reports and forecasts with what was planted.
 
     Incidents and alarms are judged in the second half of the history; the first is the past that
@@ -63,7 +64,7 @@ def check_command(*, is_json: bool) -> None:
             raise ConfigurationInvalid(msg)
         found = read_findings(connection)
     result = found.judge()
-    if is_json:
+    if as_json:
         render.print_json(
             {
                 "scores": [

@@ -280,8 +280,8 @@ def replace_process(command: tuple[str, ...], environment: Mapping[str, str]) ->
     sys.stderr.flush()
     try:
         os.execvpe(command[0], command, environment)  # noqa: S606 (the command is the user's own)
-    except FileNotFoundError:
-        click.echo(f"Error: {command[0]} was not found on PATH={environment['PATH']}.", err=True)
+    except (FileNotFoundError, ValueError):  # ValueError: an empty name
+        click.echo(f"Error: {command[0]!r} was not found on PATH={environment['PATH']}.", err=True)
         sys.exit(127)
     except OSError as error:
         click.echo(f"Error: {command[0]} could not be started: {error}.", err=True)

@@ -32,6 +32,7 @@ from resmon_cli.export_files import (
     standard_output,
     typed_key,
 )
+from resmon_cli.output_file import is_stream, stream
 from resmon_cli.times import window_of
 from resmon_resources import inventory
 from resmon_resources.alert_rules import read_rule_book
@@ -95,11 +96,14 @@ def export(
 def _run(asked: _Asked, *, output: Path | None, is_resumed: bool) -> None:
     """Export what is asked."""
     path = None if output is None or str(output) == "-" else output
-    _check_output(asked, path, is_resumed=is_resumed)
+    sink = stream(path) if path is not None and is_stream(path) else None
+    if sink is not None:
+        path = None
+    _check_output(asked, path, is_resumed=is_resumed, is_terminal=sink is None)
     now = datetime.now(UTC)
     if path is None:
         job = _Job(asked, now=now)
-        with standard_output() as file:
+        with sink or standard_output() as file:
             job.run(RowWriter(asked.kind, file))
         if not job.row_count:
             span = [render.time_text(at) for at in (job.question.start, job.question.end)]
@@ -121,9 +125,9 @@ def _run(asked: _Asked, *, output: Path | None, is_resumed: bool) -> None:
     _export_to(job, path, is_resumed=noted is not None)
 
 
-def _check_output(asked: _Asked, path: Path | None, *, is_resumed: bool) -> None:
+def _check_output(asked: _Asked, path: Path | None, *, is_resumed: bool, is_terminal: bool) -> None:
     """Refuse what cannot be written or gone on with."""
-    if asked.kind == "parquet" and path is None and sys.stdout.isatty():
+    if asked.kind == "parquet" and path is None and is_terminal and sys.stdout.isatty():
         msg = "Parquet is binary and would spoil the terminal. Give --output FILE, or pipe it."
         raise ConfigurationInvalid(msg)
     if not is_resumed:

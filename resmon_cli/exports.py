@@ -10,6 +10,8 @@ from typing import Any, Literal, TypeVar
 
 import click
 
+from resmon_cli.lazy import NamedGroup
+from resmon_cli.options import time_range
 from resmon_resources.alert_records import SEVERITIES
 
 DataSet = Literal["metrics", "anomalies", "forecasts", "usage", "alerts"]
@@ -37,9 +39,9 @@ def _common(command: _Command) -> _Command:
             "kind",
             type=click.Choice(["csv", "json", "ndjson", "parquet"]),
             required=True,
+            help="csv and ndjson (a JSON object per line) can be gone on with.",
         ),
-        click.option("--to", "to_text", default="now", show_default=True, metavar="TIME"),
-        click.option("--from", "from_text", default="-7d", show_default=True, metavar="TIME"),
+        time_range(since="-7d"),
         click.option("--organization", help="Only this organization with all below it."),
     ):
         command = option(command)
@@ -54,7 +56,7 @@ _severity = click.option(
 )
 
 
-@click.group("export")
+@click.group("export", cls=NamedGroup)
 def export_command() -> None:
     """Rows of schema resmon as CSV, NDJSON, JSON or Parquet.
 

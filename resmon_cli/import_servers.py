@@ -4,7 +4,6 @@ Belongs here: reading the files, showing the plan, and one transaction that carr
 file means and what the plan is are decided in resmon_resources/server_import.py.
 """
 
-import getpass
 import shutil
 import subprocess
 from collections import Counter
@@ -20,6 +19,7 @@ from rich.markup import escape
 
 from resmon_cli import render
 from resmon_cli.connection import data_connection
+from resmon_cli.people import account
 from resmon_resources import inventory
 from resmon_resources.errors import InventoryInvalid, ResmonError
 from resmon_resources.server_import import (
@@ -154,7 +154,7 @@ def _read_ssh_config(path: Path) -> Parsed:
         str(path),
         read_include=read_include,
         home=str(home),
-        local_user=getpass.getuser(),
+        local_user=account(),
     )
 
 

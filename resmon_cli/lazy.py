@@ -1,4 +1,4 @@
-"""A group of commands that are imported when they are called.
+"""Groups of commands: imported when they are called, and suggested when they are mistyped.
 
 Belongs here: only that. Which commands there are stands in the modules of the groups.
 """
@@ -9,12 +9,27 @@ from typing import Any
 
 import click
 
+from resmon_resources.words import suggestion
+
 Modules = Mapping[str, tuple[str, str]]
 """Command -> (module, one line of help). The module has a click command called `<name>_command`, a
 dash in the name being an underscore there."""
 
 
-class LazyGroup(click.Group):
+class NamedGroup(click.Group):
+    """A group that suggests a command for one that it does not have."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does; the error of an unknown name says which one is close."""
+        name = args[0]
+        if not name.startswith("-") and name not in self.list_commands(ctx):
+            ctx.fail(f"No such command {name!r}.{suggestion(name, self.list_commands(ctx))}")
+        return super().resolve_command(ctx, args)
+
+
+class LazyGroup(NamedGroup):
     """A group whose commands are imported when they are called."""
 
     def __init__(self, *arguments: Any, modules: Modules, **settings: Any) -> None:  # click's own

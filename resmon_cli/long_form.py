@@ -14,6 +14,7 @@ from typing import NoReturn
 
 import polars as pl
 
+from resmon_cli.output_file import whole_file
 from resmon_resources.errors import FileUnusable
 from resmon_resources.words import listed, suggestion
 
@@ -147,19 +148,16 @@ def write_frame(frame: pl.DataFrame, output: Path) -> None:
     Raises:
         FileUnusable: the folder or the disk does not take it.
     """
-    partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
+    ending = _ending_of(output, "written")
     try:
-        if _ending_of(output, "written") == "csv":
-            frame.with_columns(_iso_text("timestamp")).write_csv(partial)
-        else:
-            frame.write_parquet(partial, compression="zstd")
-        partial.replace(output)
-    except (OSError, pl.exceptions.PolarsError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else error
-        msg = f"Writing {output} failed: {reason}. Nothing was left there; choose another --output."
+        with whole_file(output) as file:
+            if ending == "csv":
+                frame.with_columns(_iso_text("timestamp")).write_csv(file)
+            else:
+                frame.write_parquet(file, compression="zstd")
+    except pl.exceptions.PolarsError as error:
+        msg = f"Writing {output} failed: {error}. Choose another --output."
         raise FileUnusable(msg, path=str(output)) from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def groups_of_series(frame: pl.DataFrame, *, most_rows: int) -> Iterator[pl.DataFrame]:

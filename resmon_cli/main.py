@@ -4,8 +4,11 @@ Belongs here: the list of commands and the translation of our errors to exit sta
 command module at load, so that `resmon status` does not pay for Dagster.
 """
 
+import io
+import os
 import sys
 import warnings
+from pathlib import Path
 
 import click
 
@@ -44,11 +47,44 @@ def cli() -> None:
 
 
 def main() -> None:
-    """Entry point: our own errors become one message and exit status 1."""
+    """Entry point: our own errors, and outputs that are gone, become one message and exit status 1.
+
+    A reader that went away (`resmon metrics ... | head`) needs no message.
+    """
     # Dagster calls its own parameter beta, once per asset that a command loads.
     warnings.filterwarnings("ignore", message="Parameter `backfill_policy`")
+    _open_streams()
     try:
-        cli.main(standalone_mode=True)
+        try:
+            cli.main(standalone_mode=True)
+        finally:
+            sys.stdout.flush()
     except ResmonError as error:
         click.echo(f"Error: {error}", err=True)
         sys.exit(1)
+    except BrokenPipeError:
+        _forget_output()
+        sys.exit(1)
+    except OSError as error:
+        _forget_output()
+        what = "Writing the output" if error.filename is None else f"Using {error.filename}"
+        click.echo(f"Error: {what} failed: {error.strerror or error}.", err=True)
+        sys.exit(1)
+
+
+def _open_streams() -> None:
+    """Outputs that were closed (`>&-`) swallow; letters that one cannot show become a sign."""
+    if sys.stdout is None:
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until the end
+    if sys.stderr is None:
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _forget_output() -> None:
+    """Standard output takes nothing any more: what is left of it must not fail at the end again."""
+    sink = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(sink, sys.stdout.fileno())
+    os.close(sink)

@@ -8,12 +8,11 @@ import contextlib
 import csv
 import io
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, BinaryIO, Literal, cast
+from typing import IO, Any, Literal, cast
 
 import click
 from rich.measure import Measurement
@@ -21,6 +20,8 @@ from rich.table import Table
 
 from resmon_cli import render
 from resmon_cli.connection import data_connection
+from resmon_cli.options import time_range
+from resmon_cli.output_file import whole_file
 from resmon_cli.times import window_of
 from resmon_resources import inventory
 from resmon_resources.errors import ConfigurationInvalid
@@ -46,8 +47,7 @@ _WIDTHS: Mapping[Granularity, timedelta] = {
 
 @click.command("metrics")
 @click.argument("names", metavar="SERVER...", nargs=-1, required=True)
-@click.option("--from", "from_text", default="-1h", show_default=True, metavar="TIME")
-@click.option("--to", "to_text", default="now", show_default=True, metavar="TIME")
+@time_range(since="-1h")
 @click.option(
     "--granularity",
     type=click.Choice(["auto", "raw", "1min", "5min", "1hour", "1day"]),
@@ -61,6 +61,7 @@ _WIDTHS: Mapping[Granularity, timedelta] = {
     type=click.Choice(["table", "csv", "json", "parquet"]),
     default="table",
     show_default=True,
+    help="A table has the columns that matter most, the others all.",
 )
 @click.option(
     "--output",
@@ -223,22 +224,23 @@ _TIER_VIEW: Mapping[str, Cell] = {
 }
 
 
-def _write_csv(batches: Iterator[Batch], columns: Mapping[str, Kind], file: BinaryIO) -> int:
+def _write_csv(batches: Iterator[Batch], columns: Mapping[str, Kind], file: IO[bytes]) -> int:
     """A header and a line per row; nothing for what was not measured."""
-    text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
     count = 0
-    try:
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(columns)
-        for batch in batches:
-            writer.writerows([_plain(value) for value in row] for row in batch)
-            count += len(batch)
-    finally:
-        text.detach()  # or its end would close the file below it
+    for batch in batches:
+        writer.writerows([_plain(value) for value in row] for row in batch)
+        count += len(batch)
+        file.write(text.getvalue().encode())
+        text.seek(0)
+        text.truncate()
+    file.write(text.getvalue().encode())
     return count
 
 
-def _write_json(batches: Iterator[Batch], columns: Mapping[str, Kind], file: BinaryIO) -> int:
+def _write_json(batches: Iterator[Batch], columns: Mapping[str, Kind], file: IO[bytes]) -> int:
     """One array, an object per line and row."""
     names = list(columns)
     count = 0
@@ -269,19 +271,11 @@ def _text_output(output: Path | None) -> Iterator[Callable[[str], None]]:
 
 
 @contextlib.contextmanager
-def _binary_output(output: Path | None) -> Iterator[BinaryIO]:
+def _binary_output(output: Path | None) -> Iterator[IO[bytes]]:
     """Standard output, or a file that appears only when it is complete."""
-    if output is None:
-        yield sys.stdout.buffer
-        sys.stdout.buffer.flush()
-        return
-    partial = output.with_name(f".{output.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("wb") as file:
+    if output is not None:
+        with whole_file(output) as file:
             yield file
-        partial.replace(output)
-    except OSError as error:
-        msg = f"Writing {output} failed: {error.strerror or error}. Choose another --output."
-        raise ConfigurationInvalid(msg) from error
-    finally:
-        partial.unlink(missing_ok=True)
+        return
+    yield sys.stdout.buffer
+    sys.stdout.buffer.flush()

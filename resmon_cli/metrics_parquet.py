@@ -4,7 +4,7 @@ Belongs here: only that; pyarrow is not loaded for the other formats.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import pyarrow as pa
 from pyarrow import parquet
@@ -22,7 +22,7 @@ _ARROW_TYPES = {
 def write_parquet(
     batches: Iterator[Sequence[tuple[Any, ...]]],  # Any: a row of the database
     columns: Mapping[str, Kind],
-    file: BinaryIO,
+    file: IO[bytes],
 ) -> int:
     """Write a row group per batch, with zstd; returns the number of rows."""
     schema = pa.schema([(name, _ARROW_TYPES[kind]) for name, kind in columns.items()])

@@ -9,11 +9,13 @@ import click
 
 from resmon_cli import render
 from resmon_cli.connection import data_connection
+from resmon_cli.lazy import NamedGroup
+from resmon_cli.options import table_or_json
 from resmon_resources import inventory
 from resmon_resources.inventory import Organization
 
 
-@click.group("org")
+@click.group("org", cls=NamedGroup)
 def org_command() -> None:
     """Organizations own servers; they form a tree.
 
@@ -33,12 +35,12 @@ def add(name: str, parent: str | None) -> None:
 
 
 @org_command.command("list")
-@click.option("--format", "output_format", type=click.Choice(["table", "json"]), default="table")
-def list_all(output_format: str) -> None:
+@table_or_json
+def list_all(as_json: bool) -> None:
     """Show all organizations as a tree, with the number of their servers."""
     with data_connection() as connection:
         organizations = inventory.list_organizations(connection)
-    if output_format == "json":
+    if as_json:
         render.print_json([_json_of(organization) for organization in organizations])
         return
     if not organizations:

@@ -14,6 +14,8 @@ from rich.text import Text
 
 from resmon_cli import render
 from resmon_cli.connection import data_connection
+from resmon_cli.lazy import NamedGroup
+from resmon_cli.options import table_or_json
 from resmon_cli.times import parse_time
 from resmon_resources import inventory, quotas
 from resmon_resources.inventory import Organization
@@ -34,7 +36,7 @@ _STYLES: Mapping[str, str] = {
 _WARNING_PCT = 80.0
 
 
-@click.group("quota")
+@click.group("quota", cls=NamedGroup)
 def quota_command() -> None:
     """Limits of organizations, and what is used of them.
 
@@ -98,11 +100,8 @@ def set_limit(organization: str, resource: str, limit: str, from_text: str) -> N
     type=click.Choice(STATES),
     help="Only limits in this state (one of them, when several).",
 )
-@click.option("--format", "output_format", type=click.Choice(["table", "json"]), default="table")
-@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
-def list_limits(
-    organization: str | None, *, states: tuple[str, ...], output_format: str, as_json: bool
-) -> None:
+@table_or_json
+def list_limits(organization: str | None, *, states: tuple[str, ...], as_json: bool) -> None:
     """Show the limits that hold now, of ORGANIZATION and those below it or of all, with the usage.
 
     States: ok, warn80 from 80 % of the limit on, warn90 from 90 %, exceeded from 100 %.
@@ -118,7 +117,7 @@ def list_limits(
         )
     names = {one.organization_id: one for one in known}
     usages = [u for u in in_order(found, shown) if not states or u.state in states]
-    if as_json or output_format == "json":
+    if as_json:
         render.print_json([_json_of(usage, names) for usage in usages])
         return
     if not found:

@@ -7,12 +7,13 @@ from typing import Any
 
 import click
 
+from resmon_cli.options import table_or_json, time_range
+
 TIER_NAMES = ("1min", "5min", "1hour", "1day")
 
 
 @click.command("recompute", context_settings={"ignore_unknown_options": True})
-@click.option("--from", "from_text", required=True, metavar="TIME")
-@click.option("--to", "to_text", default="now", show_default=True, metavar="TIME")
+@time_range(since=None)
 @click.option(
     "--tier",
     "tiers",
@@ -30,7 +31,7 @@ TIER_NAMES = ("1min", "5min", "1hour", "1day")
 @click.option("--plan", "is_plan", is_flag=True, help="Show what would be done; change nothing.")
 @click.option("--no-wait", "no_wait", is_flag=True, help="Ask for it, and do not wait.")
 @click.option("--sync", "is_sync", is_flag=True, help="Run it in this process; needs no daemon.")
-@click.option("--json", "is_json", is_flag=True, help="The result for machines.")
+@table_or_json
 def recompute_command(**given: Any) -> None:  # Any: click's
     """Compute the windows of [--from, --to) again from raw samples, in all tables or some.
 

@@ -78,7 +78,7 @@ def recompute(
     is_plan: bool,
     no_wait: bool,
     is_sync: bool,
-    is_json: bool,
+    as_json: bool,
 ) -> None:
     """Have windows of a range computed again and tell of it; the arguments are the command's.
 
@@ -92,14 +92,14 @@ def recompute(
     with data_connection() as connection:
         plan = plan_of(connection, chosen, start=start, end=end, now=now)
         if is_plan or not plan.named:
-            _show_plan(plan, is_json=is_json)
+            _show_plan(plan, as_json=as_json)
             _end(plan, {})
             return
         with _instance(is_sync=is_sync) as instance:
             if not is_sync:
                 _check_daemon(instance)
             _request(connection, plan, now=now)
-            done = _Waiting(connection, plan, requested_at=now, is_quiet=is_json)
+            done = _Waiting(connection, plan, requested_at=now, is_quiet=as_json)
             if is_sync:
                 done.execute(instance)
             elif no_wait:
@@ -107,7 +107,7 @@ def recompute(
             else:
                 done.wait()
             result = {} if no_wait and not is_sync else done.look()
-    if is_json:
+    if as_json:
         render.print_json(_json_of(plan, result))
     _end(plan, result)
 
@@ -290,9 +290,9 @@ def execute_run(run: CatchUp, definitions: Definitions, instance: DagsterInstanc
     return result.success
 
 
-def _show_plan(plan: Plan, *, is_json: bool) -> None:
+def _show_plan(plan: Plan, *, as_json: bool) -> None:
     """The windows by table, and why."""
-    if is_json:
+    if as_json:
         render.print_json(_json_of(plan, {}))
         return
     table = render.plain_table(

@@ -130,7 +130,7 @@ def replay(
     names: tuple[str, ...],
     organization: str | None,
     tag: str | None,
-    output_format: str,
+    as_json: bool,
     picture: Path | None,
 ) -> None:
     """Replay a rule on stored history and print what came of it; the arguments are the command's.
@@ -186,7 +186,7 @@ def replay(
         done = _replayed(book, request, rule_now, rule_changed, given)
     if is_off:
         render.note(f"{rule} is switched off; it was replayed as if it were on.")
-    if output_format == "json":
+    if as_json:
         render.print_json(_json_of(done))
     else:
         _print_table(done)

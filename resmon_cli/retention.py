@@ -15,6 +15,8 @@ from resmon_assets.retention.downstream import DOWNSTREAM
 from resmon_assets.retention.prune import held_back, plan
 from resmon_cli import render
 from resmon_cli.connection import data_connection
+from resmon_cli.lazy import NamedGroup
+from resmon_cli.options import table_or_json
 from resmon_cli.status import too_late_lines
 from resmon_resources.errors import ConfigurationInvalid
 from resmon_resources.retention_policy import Policy, days_text, read_policy, set_policy
@@ -29,7 +31,7 @@ FOR_EVER = "forever"
 MAXIMUM_DAYS = 36_500
 
 
-@click.group("retention")
+@click.group("retention", cls=NamedGroup)
 def retention_command() -> None:
     """How long tables are kept, and what is dropped.
 
@@ -39,7 +41,7 @@ def retention_command() -> None:
 
 
 @retention_command.command("show")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@table_or_json
 def show(*, as_json: bool) -> None:
     """Show every table with its policy, its size, and what the next round would free.
 
@@ -102,7 +104,7 @@ def set_days(table: str, days: str) -> None:
 
 
 @retention_command.command("plan")
-@click.option("--json", "as_json", is_flag=True, help="For programs.")
+@table_or_json
 def show_plan(*, as_json: bool) -> None:
     """List every partition: whether the next round drops it, and why it must stay. A dry run.
 

@@ -23,7 +23,9 @@ _LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
 @click.command("add")
 @click.argument("name")
 @click.option("--host", help="Name or address to connect to.")
-@click.option("--port", type=int, default=inventory.DEFAULT_PORT, show_default=True)
+@click.option(
+    "--port", type=int, default=inventory.DEFAULT_PORT, show_default=True, help="Port of SSH there."
+)
 @click.option("--user", "user_name", help="SSH user; default: the user Resmon runs as.")
 @click.option(
     "--identity-file",
@@ -35,8 +37,19 @@ _LOCAL_HOSTS = ("localhost", "127.0.0.1", "::1")
     metavar="[USER@]HOST[:PORT][,...]",
     help="Jump hosts to pass, in order; default: a direct connection.",
 )
-@click.option("--transport", type=click.Choice(["ssh", "local"]), default="ssh", show_default=True)
-@click.option("--organization", default=inventory.DEFAULT_ORGANIZATION, show_default=True)
+@click.option(
+    "--transport",
+    type=click.Choice(["ssh", "local"]),
+    default="ssh",
+    show_default=True,
+    help="local: the machine that Resmon runs on, without SSH.",
+)
+@click.option(
+    "--organization",
+    default=inventory.DEFAULT_ORGANIZATION,
+    show_default=True,
+    help="Who owns it.",
+)
 @click.option("--tag", "tags", multiple=True, help="May be given several times.")
 @click.option(
     "--interval",
@@ -88,7 +101,7 @@ def add_command(
 @click.command("edit")
 @click.argument("name")
 @click.option("--host", help="Name or address to connect to.")
-@click.option("--port", type=int)
+@click.option("--port", type=int, help="Port of SSH there.")
 @click.option("--user", "user_name", help="SSH user; none: the user Resmon runs as.")
 @click.option(
     "--identity-file",

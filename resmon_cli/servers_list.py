@@ -13,6 +13,7 @@ from rich.table import Table
 
 from resmon_cli import render
 from resmon_cli.connection import data_connection
+from resmon_cli.options import table_or_json
 from resmon_resources import inventory
 from resmon_resources.host_key_store import PinnedHostKey, host_keys_of
 from resmon_resources.inventory import Server, ServerState
@@ -31,7 +32,7 @@ NO_SERVER = (
 
 
 @click.command("list")
-@click.option("--format", "output_format", type=click.Choice(["table", "json"]), default="table")
+@table_or_json
 @click.option("--tag", "tags", multiple=True, help="Servers with this tag (all, when several).")
 @click.option("--organization", help="Servers of this organization and of those below it.")
 @click.option(
@@ -41,7 +42,7 @@ NO_SERVER = (
 )
 def list_command(
     *,
-    output_format: str,
+    as_json: bool,
     tags: tuple[str, ...],
     organization: str | None,
     state: ServerState | None,
@@ -54,7 +55,7 @@ def list_command(
             organization=organization,
             states=None if state is None else [state],
         )
-    if output_format == "json":
+    if as_json:
         render.print_json([_json_of(server) for server in servers])
         return
     if not servers:
@@ -74,8 +75,8 @@ def list_command(
 
 @click.command("show")
 @click.argument("name")
-@click.option("--format", "output_format", type=click.Choice(["table", "json"]), default="table")
-def show_command(name: str, *, output_format: str) -> None:
+@table_or_json
+def show_command(name: str, *, as_json: bool) -> None:
     """Show everything that is known about the server NAME."""
     with data_connection() as connection:
         server = inventory.find_server(connection, name)
@@ -83,7 +84,7 @@ def show_command(name: str, *, output_format: str) -> None:
         keys = host_keys_of(connection, server)
         pin = keys[0] if server.host_key is not None else None
         file_systems = read_file_systems(connection, [server.server_id])
-    if output_format == "json":
+    if as_json:
         latest = asdict(status)
         known = _json_of(server)
         mounts = [asdict(fs) for fs in file_systems]

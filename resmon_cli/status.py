@@ -15,6 +15,7 @@ from rich.table import Table
 
 from resmon_cli import render
 from resmon_cli.connection import data_connection
+from resmon_cli.options import table_or_json
 from resmon_cli.servers_list import NO_SERVER
 from resmon_resources import catch_up_ledger, inventory
 from resmon_resources.alert_routes import OpenAlerts, count_open_alerts, open_alerts_text
@@ -46,7 +47,7 @@ _SHOWN_ORDER = ("critical", "warning", "error", "stale", "waiting", "healthy", "
 
 @click.command("status")
 @click.argument("names", metavar="[SERVER]...", nargs=-1)
-@click.option("--format", "output_format", type=click.Choice(["table", "json"]), default="table")
+@table_or_json
 @click.option("--organization", help="Servers of this organization and of those below it.")
 @click.option("--tag", "tags", multiple=True, help="Servers with this tag (all, when several).")
 @click.option(
@@ -59,7 +60,7 @@ _SHOWN_ORDER = ("critical", "warning", "error", "stale", "waiting", "healthy", "
 def status_command(
     *,
     names: tuple[str, ...],
-    output_format: str,
+    as_json: bool,
     organization: str | None,
     tags: tuple[str, ...],
     states: tuple[str, ...],
@@ -83,7 +84,7 @@ def status_command(
             render.note(line)
         alerts = count_open_alerts(connection, now=now)
     statuses = [s for s in found if not states or shown_status(s, now=now) in states]
-    if output_format == "json":
+    if as_json:
         render.print_json([_json_of(status, now=now) for status in statuses])
         return
     if not statuses:

@@ -4,19 +4,23 @@ Belongs here: the notation of such options, shared by all commands. Knows no com
 """
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 
 import click
 
 from resmon_resources.errors import ConfigurationInvalid
 
-UTC_DAY = click.DateTime(formats=["%Y-%m-%d"])
-"""An option or argument that is a UTC day."""
+EARLIEST, LATEST = datetime(1970, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzinfo=UTC)
+"""Times that are understood: what lies outside was mistyped, and would overflow somewhere."""
+
+LONGEST_DAYS = 36_500
+"""Of a duration: a hundred years."""
 
 _RELATIVE = re.compile(r"-(\d{1,6})\s*(s|m|min|h|d|w)")
 _DURATION = re.compile(r"(?:\d{1,9}\s*(?:s|m|min|h|d|w)\s*)+")
 _PART = re.compile(r"(\d+)\s*(s|min|m|h|d|w)")
 _SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
+_SHOWN_LETTERS = 60
 _SHOWN_TIME = "%Y-%m-%d %H:%M:%S"
 _SHOWN = (("d", 86400), ("h", 3600), ("m", 60), ("s", 1))
 
@@ -33,17 +37,20 @@ def parse_time(text: str, *, now: datetime) -> datetime:
     relative = _RELATIVE.fullmatch(stripped)
     try:
         if relative:
-            return now - timedelta(seconds=int(relative[1]) * _SECONDS[relative[2]])
-        moment = datetime.fromisoformat(stripped)
-        if moment.tzinfo is None:
-            return moment.replace(tzinfo=UTC)
-        return moment.astimezone(UTC)
+            moment = now - timedelta(seconds=int(relative[1]) * _SECONDS[relative[2]])
+        else:
+            moment = datetime.fromisoformat(stripped)
+            moment = moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
     except (ValueError, OverflowError) as error:
         msg = (
-            f"{text!r} is not a time. Give 2026-03-01, 2026-03-01T12:00 (UTC), "
+            f"{_shown(text)} is not a time. Give 2026-03-01, 2026-03-01T12:00 (UTC), "
             "2026-03-01T12:00+01:00, now, or a distance back from now: -30m, -2h, -7d."
         )
         raise ConfigurationInvalid(msg) from error
+    if not EARLIEST <= moment < LATEST:
+        msg = f"{_shown(text)} is before {EARLIEST:%Y} or not before {LATEST:%Y}. Was it mistyped?"
+        raise ConfigurationInvalid(msg)
+    return moment
 
 
 def window_of(from_text: str, to_text: str, *, now: datetime) -> tuple[datetime, datetime]:
@@ -72,9 +79,15 @@ def parse_duration(text: str) -> int:
     if stripped == "0":
         return 0
     if not _DURATION.fullmatch(stripped):
-        msg = f"{text!r} is not a duration. Give it with a unit: 90s, 5m, 2h, 1d, 1h30m, or 0."
+        msg = (
+            f"{_shown(text)} is not a duration. Give it with a unit: 90s, 5m, 2h, 1d, 1h30m, or 0."
+        )
         raise ConfigurationInvalid(msg)
-    return sum(int(number) * _SECONDS[unit] for number, unit in _PART.findall(stripped))
+    seconds = sum(int(number) * _SECONDS[unit] for number, unit in _PART.findall(stripped))
+    if seconds > LONGEST_DAYS * _SECONDS["d"]:
+        msg = f"{_shown(text)} is longer than a hundred years. Give at most {LONGEST_DAYS}d."
+        raise ConfigurationInvalid(msg)
+    return seconds
 
 
 def duration_notation(seconds: int) -> str:
@@ -89,3 +102,29 @@ def duration_notation(seconds: int) -> str:
         if count:
             parts.append(f"{count}{unit}")
     return "".join(parts)
+
+
+class _UtcDay(click.ParamType[datetime]):
+    """A UTC day as click converts it: its first moment, without a zone."""
+
+    name = "day"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> datetime:
+        """The day; usage error when it is none."""
+        if isinstance(value, datetime):
+            return value
+        try:
+            return datetime.combine(date.fromisoformat(str(value)), time())
+        except ValueError:
+            self.fail(f"{_shown(str(value))} is not a day. Give one like 2026-03-01.", param, ctx)
+
+
+UTC_DAY = _UtcDay()
+"""Type of an option or argument that is a UTC day."""
+
+
+def _shown(text: str) -> str:
+    """What was given, for a message; a long text is cut."""
+    return repr(text if len(text) <= _SHOWN_LETTERS else f"{text[:_SHOWN_LETTERS]}…")

@@ -77,7 +77,13 @@ logger = logging.getLogger(__name__)
 
 
 @click.command("up")
-@click.option("--port", type=click.IntRange(1, 65535), default=3000, show_default=True)
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    default=3000,
+    show_default=True,
+    help="Port of the web UI.",
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address of the web UI.")
 @click.option("--no-browser", is_flag=True, help="Do not open the web UI in a browser.")
 def up_command(port: int, host: str, no_browser: bool) -> None:

@@ -20,6 +20,7 @@ from resmon_resources.errors import ConfigurationInvalid
 from resmon_resources.postgres_connection import load_query
 from resmon_resources.postgres_frames import FrameDatabase
 from resmon_resources.sample_reader import TIER_METRICS, TIER_STATISTICS, Granularity
+from resmon_resources.words import suggestion
 
 Name = Literal["metrics", "anomalies", "forecasts", "usage", "alerts"]
 Filter = Literal["server", "organization", "metric", "severity", "rule"]
@@ -237,8 +238,8 @@ def columns_of(connection: psycopg.Connection[Any], question: Question) -> dict[
     wrong = [name for name in question.metrics if name not in metrics]
     if wrong:
         msg = (
-            f"Metrics of granularity {question.granularity} have no {', '.join(wrong)}. There are: "
-            f"{', '.join(metrics)}."
+            f"Metrics of granularity {question.granularity} have no {', '.join(wrong)}."
+            f"{suggestion(wrong, metrics)} There are: {', '.join(metrics)}."
         )
         raise ConfigurationInvalid(msg)
     dropped = {

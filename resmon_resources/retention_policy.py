@@ -13,6 +13,7 @@ import psycopg
 
 from resmon_resources.errors import ConfigurationInvalid
 from resmon_resources.postgres_connection import advisory_lock, load_query
+from resmon_resources.words import suggestion
 
 Policy = Mapping[str, timedelta | None]
 """Table as schema.table -> how long its rows are kept; None: for ever."""
@@ -68,8 +69,8 @@ def set_policy(
         policy = read_policy(connection)
         if table not in policy:
             msg = (
-                f"Setting the retention of {table}: the policy has no such table. "
-                f"It has: {', '.join(sorted(policy))}."
+                f"Setting the retention of {table}: the policy has no such table."
+                f"{suggestion(table, policy)} It has: {', '.join(sorted(policy))}."
             )
             raise ConfigurationInvalid(msg)
         problems = policy_problems({**policy, table: keep})
