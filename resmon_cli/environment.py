@@ -281,7 +281,8 @@ def replace_process(command: tuple[str, ...], environment: Mapping[str, str]) ->
     try:
         os.execvpe(command[0], command, environment)  # noqa: S606 (the command is the user's own)
     except (FileNotFoundError, ValueError):  # ValueError: an empty name
-        click.echo(f"Error: {command[0]!r} was not found on PATH={environment['PATH']}.", err=True)
+        name = command[0] or "the empty name"
+        click.echo(f"Error: {name} was not found on PATH={environment['PATH']}.", err=True)
         sys.exit(127)
     except OSError as error:
         click.echo(f"Error: {command[0]} could not be started: {error}.", err=True)

@@ -16,7 +16,6 @@ from rich.text import Text
 from resmon_cli import render
 from resmon_cli.render import FittingTable
 from resmon_resources.postgres_connection import load_query
-from resmon_resources.words import counted
 
 STATUSES = ("error", "critical", "warning", "waiting", "healthy")
 """Worst first; `waiting` means that it never answered, and its retries are not used up."""
@@ -101,9 +100,10 @@ def summary(fleet: Fleet, *, now: datetime) -> str:
     if fleet.server_count == 0:
         return "No server is under collection."
     parts = [f"{fleet.counts[name]} {name}" for name in STATUSES if fleet.counts.get(name)]
+    noun = "server" if fleet.server_count == 1 else "servers"
     age = _age_text(fleet.last_metrics_at, now=now)
     sample = "no sample yet" if fleet.last_metrics_at is None else f"newest sample {age} old"
-    return f"{counted(fleet.server_count, 'server')}: {', '.join(parts)}; {sample}"
+    return f"{fleet.server_count} {noun}: {', '.join(parts)}; {sample}"
 
 
 def server_table(

@@ -9,7 +9,7 @@ from dagster import DagsterInstance, build_sensor_context
 from resmon_assets import automation
 from resmon_assets.definitions import build_defs
 from resmon_assets.naming import TIER_1HOUR, TIER_5MIN, table_of
-from resmon_cli import recompute
+from resmon_cli import recomputing
 from resmon_resources.catch_up_ledger import Attempt, record_attempts
 from resmon_resources.postgres import PostgresResource
 from tests.integration.cli.conftest import Resmon
@@ -122,7 +122,7 @@ def test_the_sensor_runs_what_was_asked_for(
     resmon: Resmon, fleet: Fleet, dagster_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Would let back: a wish that the sensor does not see, or a wait that does not end."""
-    monkeypatch.setattr(recompute, "_check_daemon", lambda _instance: None)
+    monkeypatch.setattr(recomputing, "_check_daemon", lambda _instance: None)
     arguments = ("recompute", *RANGE, "--tier", "5min")
     assert resmon(*arguments, "--no-wait").exit_code == 0
     with DagsterInstance.ephemeral() as instance:
@@ -142,7 +142,7 @@ def test_the_sensor_runs_what_was_asked_for(
             (table_of(TIER_5MIN), HOUR, HOUR + ONE_HOUR),
         )
 
-    monkeypatch.setattr(recompute.time, "sleep", computed_meanwhile)
+    monkeypatch.setattr(recomputing.time, "sleep", computed_meanwhile)
     assert resmon(*arguments).exit_code == 0
 
 
@@ -150,12 +150,12 @@ def test_interrupted_waiting_leaves_the_wish(
     resmon: Resmon, fleet: Fleet, dagster_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Would let back: Ctrl-C that prints a traceback, or takes the wish back."""
-    monkeypatch.setattr(recompute, "_check_daemon", lambda _instance: None)
+    monkeypatch.setattr(recomputing, "_check_daemon", lambda _instance: None)
 
     def interrupted(_seconds: float) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(recompute.time, "sleep", interrupted)
+    monkeypatch.setattr(recomputing.time, "sleep", interrupted)
     done = resmon("recompute", *RANGE, "--tier", "5min")
     assert done.exit_code == 130
     assert "go on" in done.told
@@ -168,14 +168,14 @@ def test_failing_windows_end_the_waiting(
     resmon: Resmon, fleet: Fleet, dagster_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Would let back: a prompt that waits for a window that fails again and again."""
-    monkeypatch.setattr(recompute, "_check_daemon", lambda _instance: None)
+    monkeypatch.setattr(recomputing, "_check_daemon", lambda _instance: None)
 
     def fails(_seconds: float) -> None:
         with fleet.postgres.connect() as connection:
             tried = Attempt(table_of(TIER_5MIN), HOUR, number=2, revision=1)
             record_attempts(connection, [tried], now=datetime.now(UTC))
 
-    monkeypatch.setattr(recompute.time, "sleep", fails)
+    monkeypatch.setattr(recomputing.time, "sleep", fails)
     done = resmon("recompute", *RANGE, "--tier", "5min")
     assert done.exit_code == 1
     assert "1 windows are not computed" in done.told
