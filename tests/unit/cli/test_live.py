@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from rich.console import Console
 
 from resmon_cli.live import (
