@@ -156,10 +156,10 @@ def in_own_process(
 def taken(work: Callable[[], Any], postgres: PostgresResource | None = None) -> Taken:
     """What `work` took; the CPU of PostgreSQL is counted when it is given."""
     server = None if postgres is None else postmaster_pid(postgres)
-    begun, cpu = time.perf_counter(), _cpu_seconds(server)
+    begun, cpu = time.perf_counter(), _cpu_with(server)
     result = work()
     seconds = time.perf_counter() - begun
-    return Taken(seconds, _cpu_seconds(server) - cpu, result)
+    return Taken(seconds, _cpu_with(server) - cpu, result)
 
 
 def best(work: Callable[[], Any], *, times: int = 3) -> tuple[float, Any]:
@@ -204,6 +204,34 @@ def postmaster_pid(postgres: PostgresResource) -> int:
         return int(_stat(pid)[1])
 
 
+def cpu_seconds(pid: int, *, with_ended_children: bool = False) -> float:
+    """User and system time of a process so far; 0 when it is gone."""
+    try:
+        fields = _stat(pid)
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    return sum(map(int, fields[11 : 15 if with_ended_children else 13])) / TICKS_PER_SECOND
+
+
+def children_of(pid: int) -> list[int]:
+    """Children of a process."""
+    try:
+        return [int(c) for c in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+def tree_cpu_seconds(pid: int) -> float:
+    """CPU of a process and all below it that live, with their ended children."""
+    below = sum(tree_cpu_seconds(child) for child in children_of(pid))
+    return cpu_seconds(pid, with_ended_children=True) + below
+
+
+def _cpu_with(server: int | None) -> float:
+    """User and system time of this process, and of the server with all its processes."""
+    return time.process_time() + (0.0 if server is None else tree_cpu_seconds(server))
+
+
 def _with_peak(
     work: Callable[[PostgresResource, int], list[Figure]], url: str, servers: int
 ) -> tuple[list[Figure], float]:
@@ -213,20 +241,6 @@ def _with_peak(
     status = Path("/proc/self/status").read_text(encoding="ascii")
     peak = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
     return figures, int(peak.split()[1]) / 1024
-
-
-def _cpu_seconds(server: int | None) -> float:
-    """User and system time of this process, and of the server with all its processes."""
-    spent = time.process_time()
-    if server is None:
-        return spent
-    ticks = sum(int(value) for value in _stat(server)[11:15])  # with the children that have ended
-    for child in Path(f"/proc/{server}/task/{server}/children").read_text().split():
-        try:
-            ticks += sum(int(value) for value in _stat(int(child))[11:13])
-        except (FileNotFoundError, ProcessLookupError):  # ended: its parent counts it from now on
-            continue
-    return spent + ticks / TICKS_PER_SECOND
 
 
 def _stat(pid: int) -> list[str]:

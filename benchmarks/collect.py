@@ -57,7 +57,17 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks._measuring import Figure, embedded, emit, say, say_machine
+from benchmarks._measuring import (
+    Figure,
+    children_of,
+    cpu_seconds,
+    embedded,
+    emit,
+    postmaster_pid,
+    say,
+    say_machine,
+    tree_cpu_seconds,
+)
 from benchmarks._sshd import MAX_ADDRESSES, real_sshd
 from benchmarks.fleet import (
     FAULTS,
@@ -71,7 +81,6 @@ from resmon_assets.raw.schedule import count_instants_between, instants_between
 from resmon_resources.collector_registry import request_stop_of_all
 from resmon_resources.postgres import PostgresResource
 
-TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 OPENINGS_PER_SECOND = 80
 """What the waits below reckon with; the opening itself is measured."""
@@ -255,29 +264,6 @@ class CollectorProcess:
 
 
 # Watching processes.
-
-
-def cpu_seconds(pid: int, *, with_ended_children: bool = False) -> float:
-    """User and system time of a process so far; 0 when it is gone."""
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
-        return 0.0
-    return sum(map(int, fields[11 : 15 if with_ended_children else 13])) / TICKS_PER_SECOND
-
-
-def children_of(pid: int) -> list[int]:
-    """Children of a process."""
-    try:
-        return [int(c) for c in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except (FileNotFoundError, ProcessLookupError):
-        return []
-
-
-def tree_cpu_seconds(pid: int) -> float:
-    """CPU of a process, its ended children and its living children."""
-    own = cpu_seconds(pid, with_ended_children=True)
-    return own + sum(cpu_seconds(child) for child in children_of(pid))
 
 
 def rss_bytes(pid: int) -> int:
@@ -520,10 +506,7 @@ def measure(
 ) -> None:
     """Run the windows and print the figures."""
     hosts = register(postgres, read_servers(sim.folder), options=options, folder=sim.folder)
-    with postgres.connect() as connection:
-        backend = connection.info.backend_pid
-        postmaster = int(Path(f"/proc/{backend}/stat").read_text().rpartition(") ")[2].split()[1])
-    watch = Watch(postmaster)
+    watch = Watch(postmaster_pid(postgres))
     watch.start()
     before = sim.figures()  # the alternatives have logged in too
     times = timetable(options, start=time.time())

@@ -21,11 +21,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from pathlib import Path
 from statistics import median
 from typing import Any
 
-from _measuring import Figure, embedded, emit
+from _measuring import Figure, cpu_seconds, embedded, emit
 
 from resmon_assets.alert_watch import AlertWatch
 from resmon_assets.raw.difference import status_of
@@ -43,8 +42,6 @@ SECTION = timedelta(hours=1)
 FOLLOW_EVERY = 7
 """Batches between two looks at rules and conditions: ten seconds of 10,000 servers."""
 ORGANIZATIONS = 20
-TICKS_PER_SECOND = 100
-"""Unit of /proc/PID/stat on every Linux that Resmon runs on."""
 LOOKS = 50
 
 
@@ -175,7 +172,7 @@ def commit_batches(
         warm_up = -(-params["servers"] // params["rows"])
         for number in range(warm_up + params["batches"]):
             if number == warm_up:
-                before = backend_cpu_seconds(pid)
+                before = cpu_seconds(pid)
             samples = batch_of(number, start=start, params=params)
             now = samples[-1].collected_at
             own, begun = time.thread_time(), time.perf_counter()
@@ -195,7 +192,7 @@ def commit_batches(
                 spent.seconds.append(time.perf_counter() - begun)
                 spent.own_cpu_seconds += time.thread_time() - own
                 spent.samples += committed.inserted
-        spent.backend_cpu_seconds = backend_cpu_seconds(pid) - before
+        spent.backend_cpu_seconds = cpu_seconds(pid) - before
 
 
 def batch_of(number: int, *, start: datetime, params: dict[str, Any]) -> Sequence[Sample]:
@@ -249,12 +246,6 @@ def look(postgres: PostgresResource, *, params: dict[str, Any]) -> None:
                 taken.append(time.perf_counter() - begun)
             seen = params | {"organization": organization_id, "rows_read": rows}
             emit("commit", Figure("look_ms", 1000 * median(taken), "ms", seen))
-
-
-def backend_cpu_seconds(pid: int) -> float:
-    """User and system time of a process so far."""
-    stat = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-    return (int(stat[11]) + int(stat[12])) / TICKS_PER_SECOND
 
 
 if __name__ == "__main__":

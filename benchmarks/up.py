@@ -34,8 +34,16 @@ import psycopg
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from benchmarks._measuring import Figure, emit, own_home, say, say_machine
-from benchmarks.collect import PAGE, Simulator, children_of, cpu_seconds, simulator
+from benchmarks._measuring import (
+    Figure,
+    children_of,
+    emit,
+    own_home,
+    say,
+    say_machine,
+    tree_cpu_seconds,
+)
+from benchmarks.collect import PAGE, Simulator, simulator
 from benchmarks.fleet import FAULTS, Host, limit_problems, read_servers
 from resmon_assets.raw.schedule import count_instants_between
 from resmon_resources.errors import DatabaseError
@@ -112,12 +120,6 @@ def import_fleet(sim: Simulator, environment: dict[str, str]) -> None:
         check=True,
         stdout=subprocess.DEVNULL,
     )
-
-
-def tree_cpu(pid: int) -> float:
-    """CPU seconds of a process and all below it that live, with their ended children."""
-    below = sum(tree_cpu(child) for child in children_of(pid))
-    return cpu_seconds(pid, with_ended_children=True) + below
 
 
 def tree_rss(pid: int) -> int:
@@ -236,7 +238,7 @@ def measure(options: argparse.Namespace, sim: Simulator, folder: Path) -> None:
         if missing:
             say(f"{missing} servers that answer have no sample after {start - imported:.0f} s")
         fleet.emit("all_answer_seconds", start - imported, "s", missing=missing)
-        cpu = tree_cpu(up.pid)
+        cpu = tree_cpu_seconds(up.pid)
         peak = 0
         while (left := start + options.seconds - time.time()) > 0:
             if up.poll() is not None:
@@ -245,7 +247,7 @@ def measure(options: argparse.Namespace, sim: Simulator, folder: Path) -> None:
             peak = max(peak, tree_rss(up.pid))
             time.sleep(min(left, 5))
         end = time.time()
-        spent = tree_cpu(up.pid) - cpu
+        spent = tree_cpu_seconds(up.pid) - cpu
         time.sleep(SETTLE_SECONDS)
         fleet.print_samples(start, end)
         fleet.print_causes()
