@@ -18,6 +18,7 @@ from resmon_assets.alert.messages import composer
 from resmon_cli import render
 from resmon_cli.alert_routes import names_of, target_lines, template_lines
 from resmon_cli.connection import data_connection
+from resmon_cli.environment import ui_address
 from resmon_cli.outages import Notice
 from resmon_cli.watchdog import message_of
 from resmon_resources import alert_routes as routes
@@ -81,7 +82,7 @@ def test_command(name: str | None, *, example: bool, queue: bool, watchdog: bool
         render.note(line)
     settings = load_settings()
     compose = composer(
-        ui_url=settings.ui_url,
+        ui_url=ui_address(settings),
         templates_path=None if settings.templates_path is None else str(settings.templates_path),
     )
     message = compose(Envelope(0, name, route.settings.template, content, now))

@@ -17,6 +17,7 @@ from rich.text import Text
 from resmon_assets.alert.links import links_of
 from resmon_cli import render
 from resmon_cli.connection import data_connection
+from resmon_cli.environment import ui_address
 from resmon_cli.options import table_or_json
 from resmon_cli.times import parse_time
 from resmon_resources import inventory
@@ -124,7 +125,7 @@ def show_command(alert_id: int, *, as_json: bool) -> None:
         alert = read_alert(connection, alert_id)
         events = read_events(connection, alert_id)
         deliveries = read_deliveries(connection, alert_id)
-    links = links_of(alert.as_shown, at=now, ui_url=load_settings().ui_url)
+    links = links_of(alert.as_shown, at=now, ui_url=ui_address(load_settings()))
     if as_json:
         render.print_json(
             asdict(alert)

@@ -32,6 +32,7 @@ from resmon_resources.state_folder import claim_state_folder
 
 PRIVATE_MODE = 0o700
 _COPY_MARK = "# Copied by resmon because a link was not possible; changes here are overwritten.\n"
+_UI_ADDRESS = "ui_address"
 _SOCKET_PATH_LIMIT = 90
 """Bytes; the system allows 107 (Linux) or 103 (macOS) for a socket's path."""
 
@@ -64,6 +65,22 @@ def log_folder(settings: Settings) -> Path:
 def run_folder(settings: Settings) -> Path:
     """Records of children, and our own workspace file."""
     return settings.home / "run"
+
+
+def note_ui_address(settings: Settings, url: str) -> None:
+    """Let other commands know where the UI of this folder's `resmon up` listens."""
+    (run_folder(settings) / _UI_ADDRESS).write_text(url + "\n", "utf-8")
+
+
+def ui_address(settings: Settings, environment: Mapping[str, str] | None = None) -> str:
+    """Where links lead: RESMON_UI_URL, else where `resmon up` listened last, else its default."""
+    env = os.environ if environment is None else environment
+    if env.get("RESMON_UI_URL"):
+        return settings.ui_url
+    try:
+        return (run_folder(settings) / _UI_ADDRESS).read_text("utf-8").strip() or settings.ui_url
+    except OSError:
+        return settings.ui_url
 
 
 def up_lock_path(settings: Settings) -> Path:

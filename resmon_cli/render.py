@@ -156,12 +156,16 @@ def _fit(table: Table, console: Console, options: ConsoleOptions, *, longest_wor
         measures = [Measurement.get(console, unbounded, text) for text in texts]
         widest.append(max(one.maximum for one in measures))
         narrowest.append(min(max(one.minimum for one in measures), longest_word))
-    room = options.max_width - (whole - sum(widest)) - sum(narrowest)
-    if not foldable or room < 0:
+    room = options.max_width - (whole - sum(widest))
+    if not foldable or sum(narrowest) > room:
         return False
-    wanted = [most - least for most, least in zip(widest, narrowest, strict=True)]
-    for column, least, more in zip(foldable, narrowest, wanted, strict=True):
-        column.width = least + min(more, room * more // max(1, sum(wanted)))
+    widths = list(widest)
+    while sum(widths) > room:
+        # The widest gives way first: what is short stays on one line.
+        reducible = [place for place, width in enumerate(widths) if width > narrowest[place]]
+        widths[max(reducible, key=widths.__getitem__)] -= 1
+    for column, width in zip(foldable, widths, strict=True):
+        column.width = width
     return True
 
 

@@ -32,7 +32,7 @@ from rich.live import Live
 from rich.markup import escape
 
 from resmon_cli.database import DataServer, StopRequested
-from resmon_cli.environment import log_folder, prepare_home, up_lock_path
+from resmon_cli.environment import log_folder, note_ui_address, prepare_home, up_lock_path
 from resmon_cli.guards import DaemonLock, Hold, HomeLock, check_port_is_free
 from resmon_cli.live import (
     ChangeLines,
@@ -431,6 +431,7 @@ class Platform:
     def _announce(self, *, opens_browser: bool) -> None:
         """Say where everything is, once the UI answers."""
         self._is_announced = True
+        note_ui_address(self._settings, self._address.url)
         for line in announcement(self._settings, self._address, command=command_name()):
             self._screen.say(line)
         if opens_browser and ui_environment(os.environ):

@@ -28,6 +28,18 @@ def silent_database(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(environment, "is_reachable", lambda _: False)
 
 
+def test_links_lead_to_where_the_ui_listens(tmp_path: Path) -> None:
+    """Would let back: links to port 3000 of a `resmon up --port 4000`."""
+    settings = settings_of(tmp_path / "a home")
+    environment.prepare_home(settings)
+    assert environment.ui_address(settings, {}) == "http://127.0.0.1:3000"
+    environment.note_ui_address(settings, "http://127.0.0.1:4000")
+    assert environment.ui_address(settings, {}) == "http://127.0.0.1:4000"
+    public = {"RESMON_UI_URL": "https://resmon.example.org"}
+    told = settings_of(tmp_path / "a home", **public)
+    assert environment.ui_address(told, public) == "https://resmon.example.org"
+
+
 def test_home_is_prepared_twice(tmp_path: Path) -> None:
     """Would let back: a second `resmon up` that fails on what the first one made."""
     settings = settings_of(tmp_path / "a home")

@@ -1,8 +1,10 @@
 """How values look."""
 
+import io
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from rich.console import Console
 
 from resmon_cli import render
 
@@ -102,3 +104,18 @@ def test_output_to_a_pipe_is_wide(monkeypatch: pytest.MonkeyPatch) -> None:
     assert render.console(is_error=True).width == 160
     monkeypatch.setenv("COLUMNS", "90")
     assert render.console().width == 90
+
+
+def test_a_narrow_table_folds_between_words_and_the_widest_column_first() -> None:
+    """Would let back: "tier.metrics_1" above "hour", a time of one letter a line, or names folded
+    so that a long reason has more room.
+    """
+    table = render.plain_table("TABLE", "FIRST", "WHY", "ROWS", right=["ROWS"])
+    table.add_row("tier.metrics_1hour", "2026-03-01 12:00:00", "no route is for it now", "12")
+    written = io.StringIO()
+    Console(width=64, file=written).print(table)
+    lines = written.getvalue().splitlines()
+    assert lines[2].split() == [
+        *("tier.metrics_1hour", "2026-03-01", "no", "route", "is", "for", "12"),
+    ]
+    assert lines[3].split() == ["12:00:00", "it", "now"]
