@@ -9,6 +9,7 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 from statistics import median
 
 from _measuring import Figure, embedded, emit, say
@@ -38,8 +39,8 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5, help="rounds; medians are told")
     rounds = parser.parse_args().runs
     taken: dict[str, list[float]] = {command: [] for command in ("", *COMMANDS)}
-    with embedded() as postgres:
-        os.environ["RESMON_POSTGRES_DSN"] = postgres.url()
+    with embedded() as postgres, tempfile.TemporaryDirectory(prefix="resmon-bench-") as home:
+        os.environ |= {"RESMON_POSTGRES_DSN": postgres.url(), "RESMON_HOME": home}
         for number in range(rounds):
             say(f"round {number + 1} of {rounds}")
             taken[""].append(cpu_ms("-c", "pass"))
