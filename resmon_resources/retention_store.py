@@ -18,6 +18,7 @@ import psycopg
 from psycopg import sql
 
 from resmon_resources.database import Database
+from resmon_resources.errors import LockHeld
 from resmon_resources.postgres_connection import load_query
 from resmon_resources.raw_days import lock_day, record_pruned
 from resmon_resources.retention_policy import RAW_SAMPLES
@@ -191,8 +192,8 @@ def drop_partition(
             continue
         try:
             return _drop(postgres, partition, rules, row_count=row_count)
-        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
-            held = Blocker("locked", "others held its lock for longer than 2 s, at each attempt")
+        except (LockHeld, psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+            held = Blocker("locked", "others held its lock at each attempt")
     return Verdict(partition, (held,), partition.row_estimate, partition.size_bytes)
 
 

@@ -6,6 +6,7 @@ import psycopg
 import pytest
 
 from resmon_resources import raw_days
+from resmon_resources.errors import LockHeld
 
 pytestmark = pytest.mark.integration
 
@@ -84,7 +85,7 @@ def test_a_day_is_locked_for_one_at_a_time(postgres):
     with postgres.connect() as first, postgres.connect() as second:
         raw_days.lock_day(first, DAY)
         second.execute("set lock_timeout = '50ms'")
-        with pytest.raises(psycopg.errors.LockNotAvailable):
+        with pytest.raises(LockHeld, match=r"ops\.raw_day"):
             raw_days.lock_day(second, DAY)
         second.rollback()
         raw_days.lock_day(second, DAY + timedelta(days=1))

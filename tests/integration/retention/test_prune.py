@@ -9,8 +9,8 @@ import pytest
 
 from resmon_assets.retention.prune import prune, verifier
 from resmon_resources.errors import ConfigurationInvalid
-from resmon_resources.postgres_connection import open_connection
-from resmon_resources.raw_days import day_start, raw_days
+from resmon_resources.postgres_connection import SESSION_SETTINGS, open_connection
+from resmon_resources.raw_days import day_start, lock_day, raw_days
 from resmon_resources.retention_store import drop_partition
 from tests.integration.retention.world import (
     AS_OF,
@@ -181,6 +181,18 @@ def test_lock_that_is_not_to_be_had_is_given_up_and_tried_again(world):
         )
     assert verdict.is_dropped
     assert world.days() == []
+
+
+def test_day_that_somebody_archives_is_left_for_the_next_round(world, monkeypatch):
+    """Lets back: a round that fails because of one day, and drops no other."""
+    world.finished(OLD)
+    partition = world.verdict(OLD).partition
+    monkeypatch.setitem(SESSION_SETTINGS, "lock_timeout", "100ms")
+    with open_connection(world.postgres.url()) as archiving:
+        lock_day(archiving, OLD)
+        verdict = drop_partition(world.postgres, partition, RULES, pause=lambda _seconds: None)
+    assert [b.reason for b in verdict.blockers] == ["locked"]
+    assert world.days() == [OLD]
 
 
 def test_day_restored_meanwhile_is_not_dropped(world):
