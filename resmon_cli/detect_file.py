@@ -16,6 +16,7 @@ from resmon_assets.anomaly.combined import detect_servers
 from resmon_assets.anomaly.detector import detect_rows
 from resmon_cli import long_form, progress, render
 from resmon_cli.progress import Tell, within
+from resmon_resources.words import counted
 
 ROWS_AT_A_TIME = 4_000_000
 """Whole series are judged together up to this many rows. It bounds memory; more at a time gain
@@ -59,7 +60,8 @@ def run(
         )
     render.note(
         f"Judged {frame.height:,} rows of {frame['series'].n_unique():,} series in "
-        f"{time.perf_counter() - begun:.1f} s: {int(verdicts['is_anomaly'].sum()):,} alarms. "
+        f"{time.perf_counter() - begun:.1f} s: "
+        f"{counted(int(verdicts['is_anomaly'].sum()), 'alarm')}. "
         f"Wrote {verdicts.height:,} rows to {output}."
     )
 

@@ -8,6 +8,7 @@ the end; FILE.partial.query says what was asked, so that no other rows are put b
 """
 
 import csv
+import errno
 import fcntl
 import io
 import json
@@ -300,4 +301,5 @@ def _json_lines(frame: pl.DataFrame) -> bytes:
 
 def _unwritten(path: Path, error: OSError) -> str:
     """Message about a file that cannot be written."""
-    return f"Writing {path} failed: {error.strerror or error}. Choose another --output."
+    advice = "Make room, or choose" if error.errno == errno.ENOSPC else "Choose"
+    return f"Writing {path} failed: {error.strerror or error}. {advice} another --output."

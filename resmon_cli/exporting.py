@@ -40,6 +40,7 @@ from resmon_resources.errors import ConfigurationInvalid, ResmonError
 from resmon_resources.exports import Name, Question, Row, columns_of, data_set_of, read_rows
 from resmon_resources.postgres_frames import FrameDatabase
 from resmon_resources.sample_reader import Granularity
+from resmon_resources.words import counted
 
 _INTERRUPTED = 130
 
@@ -146,13 +147,22 @@ def _check_output(asked: _Asked, path: Path | None, *, is_resumed: bool, is_term
 def _check_same(asked: _Asked, noted: Mapping[str, Any], path: Path) -> None:
     """Refuse to put rows behind those of another question; Any: JSON."""
     now = asked.as_json()
-    other = [f"{name}: {noted.get(name)!r}" for name in now if noted.get(name) != now[name]]
+    other = [
+        f"{name} was {_told(noted.get(name))}, is {_told(now[name])}"
+        for name in now
+        if noted.get(name) != now[name]
+    ]
     if other:
         msg = (
             f"{partial_of(path)} was begun with other options ({'; '.join(other)}). Give the same "
             "ones with --resume, or remove it to begin anew."
         )
         raise ConfigurationInvalid(msg)
+
+
+def _told(value: str | list[str] | None) -> str:
+    """An option's value for a person."""
+    return (value if isinstance(value, str) else ", ".join(value or ())) or "not given"
 
 
 def _export_to(job: "_Job", path: Path, *, is_resumed: bool) -> None:
@@ -189,8 +199,8 @@ def _tell_interrupted(job: "_Job", path: Path) -> None:
         return
     if partial_of(path).exists():
         render.note(
-            f"Interrupted after {job.row_count:,} rows; they are in {partial_of(path)}. Go on with "
-            "the same command and --resume."
+            f"Interrupted after {counted(job.row_count, 'row')}; what was written is in "
+            f"{partial_of(path)}. Go on with the same command and --resume."
         )
 
 

@@ -20,6 +20,7 @@ from resmon_cli.times import parse_time
 from resmon_resources import inventory, quotas
 from resmon_resources.inventory import Organization
 from resmon_resources.quotas import RESOURCES, STATES, QuotaSet, QuotaUsage, Resource
+from resmon_resources.words import counted
 
 STALE_AFTER = timedelta(minutes=20)
 """Usage is brought up to date every five minutes; older than this, somebody should look."""
@@ -180,7 +181,7 @@ def remarks(usages: Sequence[QuotaUsage], *, now: datetime) -> list[str]:
     lines = []
     if counts:
         told = ", ".join(f"{counts[state]} {state}" for state in reversed(STATES) if counts[state])
-        lines.append(f"{len(usages)} limits: {told}.")
+        lines.append(f"{counted(len(usages), 'limit')}: {told}.")
     measured = max((u.measured_until for u in usages if u.measured_until), default=None)
     if measured is None:
         lines.append(
